@@ -4,8 +4,14 @@
 //! domain state lives in the cores, not here.
 
 pub mod address;
+pub mod app_key;
 pub mod call;
+pub mod control;
+pub mod identity;
+pub mod market;
 mod node_id;
+pub mod reason;
+pub mod version;
 
 pub use call::{Call, Caller, StreamCall};
 pub use node_id::{NodeId, ParseNodeIdError};
