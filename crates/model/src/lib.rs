@@ -9,6 +9,7 @@ pub mod call;
 pub mod control;
 pub mod identity;
 pub mod market;
+pub mod net;
 mod node_id;
 pub mod reason;
 pub mod version;
