@@ -4,15 +4,19 @@
 //! domain state lives in the cores, not here.
 
 pub mod address;
+mod amount;
 pub mod app_key;
 pub mod call;
 pub mod control;
+pub mod driver;
 pub mod identity;
 pub mod market;
 pub mod net;
 mod node_id;
+pub mod payment;
 pub mod reason;
 pub mod version;
 
+pub use amount::{Amount, AmountError, DECIMALS, ParseAmountError};
 pub use call::{Call, Caller, StreamCall};
 pub use node_id::{NodeId, ParseNodeIdError};
