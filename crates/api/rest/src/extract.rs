@@ -104,9 +104,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
             while let Some(next) = cause.source() {
                 cause = next;
             }
-            ApiError::text(StatusCode::BAD_REQUEST, format!("Query deserialize error: {cause}"))
+            let cause = cause.to_string();
+            ApiError::text(StatusCode::BAD_REQUEST, format!("Query deserialize error: {}", without_name(&cause)))
         })?;
         Ok(Self(query.0))
+    }
+}
+
+/// The reader of queries puts the name of the parameter before the cause; clients know the cause alone.
+fn without_name(cause: &str) -> &str {
+    match cause.split_once(": ") {
+        Some((name, rest)) if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') => rest,
+        _ => cause,
     }
 }
 
