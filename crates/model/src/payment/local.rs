@@ -40,6 +40,7 @@ calls! {
     RegisterAccount -> Ack, RegisterAccountError;
     UnregisterAccount -> Ack, GenericError;
     NotifyPayment -> Ack, GenericError;
+    PaymentAbandoned -> Ack, GenericError;
     GetStatus -> StatusResult, GenericError;
     GetInvoiceStats -> InvoiceStats, GenericError;
     GetRpcEndpoints -> RpcEndpoints, GenericError;
@@ -122,6 +123,14 @@ pub struct NotifyPayment {
     pub recipient: String,
     pub payment_id: String,
     pub confirmation: PaymentConfirmation,
+}
+
+/// A transfer will never be sent. What it was for is accepted and open again, and goes into a later order under a new
+/// payment id (spec 42 §5.12).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentAbandoned {
+    pub payment_id: String,
+    pub reason: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
