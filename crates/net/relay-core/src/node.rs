@@ -282,7 +282,9 @@ impl Node {
     fn on_expired(&mut self, now: Time, purpose: Purpose) {
         match purpose {
             Purpose::RelayHello | Purpose::RelayProof => self.relay_failed(now),
-            Purpose::Register | Purpose::Reverse => {}
+            // Not registered is not findable.
+            Purpose::Register => self.register(now),
+            Purpose::Reverse => {}
             Purpose::Node { id, query } => {
                 let reason = if self.is_relay_up() { Unreachable::NoAnswer(id) } else { Unreachable::NoRelay };
                 self.not_found(now, id, query, reason);

@@ -108,10 +108,16 @@ impl Node {
         self.sessions.insert(expected, Session::new(now, expected, to, SessionKind::Relay, true));
         self.timers.set(now + self.config.keep_alive_after, Timer::KeepAlive(expected));
         self.send_packet(to, &Packet::control(expected, ControlKind::ResumeForwarding(Slot { slot: 0 })));
-        self.request(now, to, Some(expected), RequestKind::Register(Register::default()), REQUEST_TIMEOUT, Purpose::Register);
+        self.register(now);
         self.ping(now, expected);
         self.effects.push_back(Effect::RelayUp);
         self.look_up_waiting(now);
+    }
+
+    pub(super) fn register(&mut self, now: Time) {
+        let Some(session) = self.relay.session() else { return };
+        let kind = RequestKind::Register(Register::default());
+        self.request(now, self.config.relay, Some(session), kind, REQUEST_TIMEOUT, Purpose::Register);
     }
 
     pub(super) fn on_registered(&mut self, kind: Option<ResponseKind>) {

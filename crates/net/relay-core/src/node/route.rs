@@ -20,8 +20,10 @@ const WAIT_MAX: Time = Time::from_secs(10);
 /// The same for a node that was reached before: it or the relay may be restarting, and finds the relay again within
 /// one keep-alive.
 const WAIT_KNOWN_MAX: Time = Time::from_secs(25);
+/// After this node, or the relay, has started others may still be on their way to the relay.
+const SETTLING: Time = Time::from_secs(3);
 /// Pause between look-ups of a node that should be there.
-const LOOK_UP_AGAIN: Time = Time::from_secs(1);
+const LOOK_UP_AGAIN: Time = Time::from_millis(500);
 /// Slots whose nodes are being asked for, and packets that wait for each.
 const UNKNOWN_SLOTS_MAX: usize = 256;
 const UNKNOWN_SLOT_PACKETS_MAX: usize = 32;
@@ -156,7 +158,9 @@ impl Node {
             return;
         }
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        let patient = peer.was_reached || !matches!(reason, Unreachable::Unknown(_));
+        let relay = self.relay.session().and_then(|session| self.sessions.get(&session));
+        let is_early = relay.is_some_and(|relay| relay.since + SETTLING > now);
+        let patient = peer.was_reached || is_early || !matches!(reason, Unreachable::Unknown(_));
         if patient {
             self.timers.set(now + LOOK_UP_AGAIN, Timer::LookUp(id));
         } else {
