@@ -9,6 +9,8 @@ pub mod app_key;
 pub mod call;
 pub mod control;
 pub mod driver;
+pub mod exe_unit;
+pub mod gftp;
 pub mod identity;
 pub mod market;
 pub mod net;
