@@ -8,6 +8,7 @@
 mod node;
 mod peer;
 mod proof;
+mod random;
 mod requests;
 mod server;
 mod session;
@@ -16,6 +17,7 @@ mod timers;
 pub use node::{Effect, Node, NodeConfig, QueryId, SessionInfo, Unreachable};
 pub use peer::NodeInfo;
 pub use proof::{Proof, ProofToken};
+pub use random::Random;
 pub use server::{Port, Server, ServerConfig, ServerCounters, ServerEffect, SessionView};
 pub use session::SessionKind;
 

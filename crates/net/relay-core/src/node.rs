@@ -18,15 +18,13 @@ use golem_model::NodeId;
 use golem_net_relay_wire::message::{ControlKind, DisconnectedBy, Kind, Packet, RequestKind, Response};
 use golem_net_relay_wire::{Datagram, Flags, SessionId};
 use prost::Message;
-use rand::rngs::StdRng;
-use rand::{Rng, RngCore};
 
 use crate::peer::{NodeInfo, Peer};
 use crate::proof::{Proof, ProofToken};
 use crate::requests::{Due, Requests};
 use crate::session::{Session, SessionKind};
 use crate::timers::Timers;
-use crate::Time;
+use crate::{Random, Time};
 
 use answer::Incoming;
 use dial::Dial;
@@ -155,7 +153,7 @@ pub struct Node {
     /// Default first.
     identities: Vec<PublicKey>,
     ids: Vec<NodeId>,
-    rng: StdRng,
+    rng: Random,
     relay: Relay,
     public_address: Option<SocketAddr>,
     sessions: HashMap<SessionId, Session>,
@@ -180,7 +178,7 @@ pub struct Node {
 
 impl Node {
     /// A node with these identities, the default one first. It dials the relay at its first [`Self::on_timeout`].
-    pub fn new(now: Time, config: NodeConfig, identities: Vec<PublicKey>, mut rng: StdRng) -> Self {
+    pub fn new(now: Time, config: NodeConfig, identities: Vec<PublicKey>, mut rng: Random) -> Self {
         let mut timers = Timers::default();
         timers.set(now, Timer::RelayRetry);
         Self {
@@ -188,7 +186,7 @@ impl Node {
             config,
             ids: identities.iter().map(PublicKey::node_id).collect(),
             identities,
-            requests: Requests::new(rng.next_u64()),
+            requests: Requests::new(rng.number()),
             rng,
             relay: Relay::down(),
             public_address: None,
@@ -432,7 +430,7 @@ impl Node {
     }
 
     fn random_session(&mut self) -> SessionId {
-        self.rng.random::<[u8; 16]>().into()
+        self.rng.bytes::<16>().into()
     }
 
     const fn next_query(&mut self) -> QueryId {

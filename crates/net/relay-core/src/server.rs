@@ -16,11 +16,9 @@ use golem_net_relay_wire::message::{
 };
 use golem_net_relay_wire::{Datagram, FORWARD_HEADER_BYTES, Forward, SessionId};
 use prost::Message;
-use rand::RngCore;
-use rand::rngs::StdRng;
 
 use crate::timers::Timers;
-use crate::Time;
+use crate::{Random, Time};
 
 pub use table::SessionView;
 use table::{Session, Table};
@@ -117,7 +115,7 @@ enum Timer {
 #[derive(Debug)]
 pub struct Server {
     config: ServerConfig,
-    rng: StdRng,
+    rng: Random,
     table: Table,
     told: VecDeque<(SessionId, Time)>,
     hellos: HashMap<IpAddr, u32>,
@@ -135,7 +133,7 @@ struct Now {
 }
 
 impl Server {
-    pub fn new(now: Time, config: ServerConfig, rng: StdRng) -> Self {
+    pub fn new(now: Time, config: ServerConfig, rng: Random) -> Self {
         let mut timers = Timers::default();
         timers.set(now + config.sweep_every, Timer::Sweep);
         Self {
@@ -296,7 +294,7 @@ impl Server {
     }
 
     fn random_id(&mut self) -> u64 {
-        self.rng.next_u64()
+        self.rng.number()
     }
 
     fn start_check(&mut self, now: Time, session: SessionId, request_id: u64) {

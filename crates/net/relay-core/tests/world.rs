@@ -7,7 +7,7 @@ use bytes::Bytes;
 use golem_keys::{PublicKey, SecretKey};
 use golem_model::NodeId;
 use golem_net_relay_core::{
-    Effect, Node, NodeConfig, Port, Proof, QueryId, Server, ServerConfig, ServerEffect, Time, Unreachable,
+    Effect, Node, NodeConfig, Port, Proof, QueryId, Random, Server, ServerConfig, ServerEffect, Time, Unreachable,
 };
 use golem_net_relay_wire::{Datagram, challenge, proof};
 use proptest::prelude::*;
@@ -55,7 +55,7 @@ fn secret(n: u64) -> SecretKey {
 }
 
 fn server(seed: u64, now: Time) -> Server {
-    Server::new(now, ServerConfig { difficulty: 4, ..ServerConfig::default() }, StdRng::seed_from_u64(seed))
+    Server::new(now, ServerConfig { difficulty: 4, ..ServerConfig::default() }, Random::new(StdRng::seed_from_u64(seed)))
 }
 
 impl World {
@@ -85,7 +85,7 @@ impl World {
         let mut config = NodeConfig::new(SocketAddr::from(RELAY), session_key.clone());
         change(&mut config);
         let public: Vec<PublicKey> = keys.iter().map(SecretKey::public).collect();
-        let node = Node::new(self.now, config, public, StdRng::seed_from_u64(self.rng.random()));
+        let node = Node::new(self.now, config, public, Random::new(StdRng::seed_from_u64(self.rng.random())));
         let (sent_to, got, events) = (Vec::new(), Vec::new(), Vec::new());
         self.members.push(Member { node, keys, session_key, address, nat, sent_to, got, events });
         self.members.len() - 1
@@ -100,7 +100,7 @@ impl World {
         old.session_key = session_key.clone();
         let config = NodeConfig::new(SocketAddr::from(RELAY), session_key);
         let public = old.keys.iter().map(SecretKey::public).collect();
-        old.node = Node::new(now, config, public, StdRng::seed_from_u64(random));
+        old.node = Node::new(now, config, public, Random::new(StdRng::seed_from_u64(random)));
     }
 
     fn id(&self, member: usize) -> NodeId {

@@ -11,7 +11,6 @@ use golem_net_relay_wire::message::{
 use golem_net_relay_wire::proof::{self, Proved};
 use golem_net_relay_wire::SessionId;
 use prost::Message;
-use rand::Rng;
 
 use super::{Effect, Node, ProofFor, Timer};
 use crate::proof::Proof;
@@ -64,7 +63,7 @@ impl Node {
         let (session, challenge) = match known {
             Some((session, incoming)) => (*session, incoming.challenge),
             None => {
-                let (session, challenge) = (self.random_session(), self.rng.random());
+                let (session, challenge) = (self.random_session(), self.rng.bytes());
                 while self.incoming.len() >= INCOMING_MAX {
                     let Some(oldest) = self.incoming_order.pop_front() else { break };
                     self.incoming.remove(&oldest);

@@ -10,7 +10,6 @@ use golem_net_relay_wire::message::{
     SessionRequest, Slot, StatusCode, node_id_bytes,
 };
 use golem_net_relay_wire::{CLIENT_VERSION, SessionId, proof};
-use rand::Rng;
 
 use super::{Node, ProofFor, Purpose, REQUEST_TIMEOUT};
 use crate::proof::Proof;
@@ -63,7 +62,7 @@ impl Node {
 
     fn dial_endpoints(&mut self, now: Time, node: NodeId, mut endpoints: VecDeque<SocketAddr>) {
         let Some(address) = endpoints.pop_front() else { return };
-        let challenge = self.rng.random();
+        let challenge = self.rng.bytes();
         self.dials.insert(node, Dial { address, more: endpoints, challenge, session: None });
         if let Some(peer) = self.peers.get_mut(&node) {
             peer.dialling = true;

@@ -6,7 +6,6 @@ use golem_net_relay_wire::message::{
     StatusCode,
 };
 use golem_net_relay_wire::{CLIENT_VERSION, ENCRYPTION, SessionId};
-use rand::Rng;
 
 use super::{Effect, Node, ProofFor, Purpose, QueryId, REQUEST_TIMEOUT, Timer, Unreachable};
 use crate::peer::NodeInfo;
@@ -133,7 +132,7 @@ impl Node {
         }
         let failures = self.relay.failures();
         let wait = (RETRY_MIN * (1 << failures.min(10))).min(RETRY_MAX);
-        let wait = wait.mul_f64(self.rng.random_range(0.5..1.5));
+        let wait = wait.mul_f64(self.rng.jitter());
         self.relay = Relay::Down { failures: failures + 1 };
         self.timers.set(now + wait, Timer::RelayRetry);
     }

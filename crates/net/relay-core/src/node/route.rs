@@ -8,7 +8,6 @@ use golem_model::NodeId;
 use golem_net_relay_wire::message::{NodeRequest, RequestKind, ResponseKind, SlotRequest, StatusCode, node_id_bytes};
 use golem_net_relay_wire::proof::Proved;
 use golem_net_relay_wire::{DIRECT_SLOT, FORWARD_HEADER_BYTES, Flags, Forward, SessionId, seal};
-use rand::Rng;
 
 use super::{Effect, Node, Purpose, QueryId, REQUEST_TIMEOUT, Timer, Unreachable};
 use crate::peer::{NodeInfo, Peer};
@@ -76,7 +75,7 @@ impl Node {
         let mut data = BytesMut::with_capacity(FORWARD_HEADER_BYTES + seal::OVERHEAD_BYTES + payload.len());
         Forward::put_header(&mut data, session, slot, flags);
         match seal {
-            Some(seal) => data.extend_from_slice(&seal.seal(self.rng.random(), payload)),
+            Some(seal) => data.extend_from_slice(&seal.seal(self.rng.bytes(), payload)),
             None => data.extend_from_slice(payload),
         }
         if let Some(session) = self.sessions.get_mut(&session) {
