@@ -1,1 +1,5 @@
-fn main() {}
+//! The WASM runtime as a program.
+
+fn main() -> std::process::ExitCode {
+    golem_runtime_wasi::run(std::env::args_os())
+}
