@@ -86,17 +86,44 @@ pub enum Unreachable {
 /// What is to be done outside.
 #[derive(Debug)]
 pub enum Effect {
-    Send { to: SocketAddr, data: Bytes },
+    Send {
+        to: SocketAddr,
+        data: Bytes,
+    },
     /// Solve the challenge, sign the digest of the solution with each identity, and call [`Node::proved`].
-    Prove { token: ProofToken, challenge: Bytes, difficulty: u64 },
+    Prove {
+        token: ProofToken,
+        challenge: Bytes,
+        difficulty: u64,
+    },
     /// A payload of the node whose default identity is `from`.
-    Deliver { from: NodeId, reliable: bool, payload: Bytes },
-    Found { query: QueryId, result: Result<NodeInfo, Unreachable> },
-    Neighbours { query: QueryId, result: Result<Vec<NodeInfo>, Unreachable> },
+    Deliver {
+        from: NodeId,
+        reliable: bool,
+        payload: Bytes,
+    },
+    /// The answer to [`Node::resolve`]: the default identity of the node that has `id`.
+    Resolved {
+        id: NodeId,
+        node: NodeId,
+    },
+    Found {
+        query: QueryId,
+        result: Result<NodeInfo, Unreachable>,
+    },
+    Neighbours {
+        query: QueryId,
+        result: Result<Vec<NodeInfo>, Unreachable>,
+    },
     /// What was sent to `node` and not delivered is lost.
-    Unreachable { node: NodeId, reason: Unreachable },
+    Unreachable {
+        node: NodeId,
+        reason: Unreachable,
+    },
     /// What was sent to `node` lately has probably not arrived; it takes another way now.
-    PathChanged { node: NodeId },
+    PathChanged {
+        node: NodeId,
+    },
     RelayUp,
     RelayDown,
 }
@@ -330,7 +357,9 @@ impl Node {
         match kind {
             Kind::Response(response) => self.on_response(now, from, session, response),
             Kind::Request(request) => match request.kind {
-                Some(RequestKind::Session(hello)) => self.on_session_request(now, from, session, request.request_id, hello),
+                Some(RequestKind::Session(hello)) => {
+                    self.on_session_request(now, from, session, request.request_id, hello)
+                }
                 Some(RequestKind::Ping(_)) => self.on_ping(now, from, session, request.request_id),
                 _ => {}
             },
@@ -364,7 +393,7 @@ impl Node {
             Purpose::Register => self.on_registered(response.kind),
             Purpose::Node { id, query } => self.on_node(now, id, query, code, response.kind),
             Purpose::Slot(slot) => self.on_slot(now, slot, response.kind),
-            Purpose::Neighbours(query) => self.on_neighbours(query, code, response.kind),
+            Purpose::Neighbours(query) => self.on_neighbours(now, query, code, response.kind),
             Purpose::Reverse => {}
         }
     }
@@ -404,7 +433,15 @@ impl Node {
     }
 
     /// Sends a request and its copies until it is answered or timed out.
-    fn request(&mut self, now: Time, to: SocketAddr, session: Option<SessionId>, kind: RequestKind, timeout: Time, purpose: Purpose) {
+    fn request(
+        &mut self,
+        now: Time,
+        to: SocketAddr,
+        session: Option<SessionId>,
+        kind: RequestKind,
+        timeout: Time,
+        purpose: Purpose,
+    ) {
         let id = self.requests.next_id();
         let data: Bytes = Packet::request(session, id, kind).encode_to_vec().into();
         let again = self.requests.insert(now, id, to, data.clone(), timeout, purpose);
@@ -445,6 +482,9 @@ impl Node {
         }
         self.ids = identities.iter().map(PublicKey::node_id).collect();
         self.identities = identities;
+        if matches!(self.relay, Relay::Down { .. }) {
+            self.timers.set(now, Timer::RelayRetry);
+        }
         if let Some(session) = self.relay.session() {
             self.send_packet(self.config.relay, &Packet::disconnected(session));
             self.close_session(now, session);

@@ -77,13 +77,15 @@ pub(crate) struct Peer {
     pub(crate) sealed_seen: bool,
     pub(crate) key_refreshed: Option<Time>,
     pub(crate) looking_up: bool,
+    /// Somebody waits to hear which node this is.
+    pub(crate) wanted: bool,
     pub(crate) queue: VecDeque<(Flags, Bytes)>,
     pub(crate) queue_since: Option<Time>,
     pub(crate) dialling: bool,
     pub(crate) dial_failures: u32,
     pub(crate) next_dial: Time,
-    /// There was a way to this node in this process, so one look-up that fails is not the end.
-    pub(crate) was_reached: bool,
+    /// When there was a way to this node last.
+    pub(crate) reached: Option<Time>,
     pub(crate) used: Time,
 }
 
@@ -106,7 +108,12 @@ impl Peer {
         }
     }
 
+    /// Whether something depends on a look-up.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.wanted || !self.queue.is_empty()
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
-        self.sessions.is_empty() && self.queue.is_empty() && !self.looking_up && !self.dialling
+        self.sessions.is_empty() && !self.is_awaited() && !self.looking_up && !self.dialling
     }
 }

@@ -29,7 +29,11 @@ pub(crate) struct Request<P> {
 
 pub(crate) enum Due<P> {
     /// Send this again, and look at it again at that time.
-    Repeat { to: SocketAddr, data: Bytes, again: Time },
+    Repeat {
+        to: SocketAddr,
+        data: Bytes,
+        again: Time,
+    },
     Expired(Request<P>),
 }
 
@@ -45,7 +49,15 @@ impl<P> Requests<P> {
     }
 
     /// Remembers a request; tells when to look at it again.
-    pub(crate) fn insert(&mut self, now: Time, id: u64, to: SocketAddr, data: Bytes, timeout: Time, purpose: P) -> Time {
+    pub(crate) fn insert(
+        &mut self,
+        now: Time,
+        id: u64,
+        to: SocketAddr,
+        data: Bytes,
+        timeout: Time,
+        purpose: P,
+    ) -> Time {
         let every = timeout / COPIES;
         if self.waiting.len() < REQUESTS_MAX {
             self.waiting.insert(id, Request { to, purpose, sent: now, data, every, expires: now + timeout });

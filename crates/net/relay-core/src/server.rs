@@ -285,7 +285,14 @@ impl Server {
         *count <= self.config.hellos_per_second
     }
 
-    fn answer(&mut self, to: SocketAddr, session: Option<SessionId>, request_id: u64, code: StatusCode, kind: ResponseKind) {
+    fn answer(
+        &mut self,
+        to: SocketAddr,
+        session: Option<SessionId>,
+        request_id: u64,
+        code: StatusCode,
+        kind: ResponseKind,
+    ) {
         self.send(to, &Packet::response(session, request_id, code, kind));
     }
 

@@ -55,7 +55,11 @@ fn secret(n: u64) -> SecretKey {
 }
 
 fn server(seed: u64, now: Time) -> Server {
-    Server::new(now, ServerConfig { difficulty: 4, ..ServerConfig::default() }, Random::new(StdRng::seed_from_u64(seed)))
+    Server::new(
+        now,
+        ServerConfig { difficulty: 4, ..ServerConfig::default() },
+        Random::new(StdRng::seed_from_u64(seed)),
+    )
 }
 
 impl World {
@@ -131,7 +135,8 @@ impl World {
                         let from = member.address;
                         if let Ok(Datagram::Forward(forward)) = Datagram::decode(data.clone()) {
                             self.direct_packets += usize::from(forward.is_direct());
-                            self.sealed_packets += usize::from(forward.flags.has(golem_net_relay_wire::Flags::ENCRYPTED));
+                            self.sealed_packets +=
+                                usize::from(forward.flags.has(golem_net_relay_wire::Flags::ENCRYPTED));
                         }
                         self.fly(from, to, data);
                     }
@@ -155,8 +160,10 @@ impl World {
 
     fn step(&mut self, until: Time) -> bool {
         self.pump();
-        let timers = self.members.iter().filter_map(|member| member.node.next_timeout()).chain(self.server.next_timeout());
-        let Some(next) = timers.chain(self.flying.keys().next().map(|(at, _)| *at)).min().filter(|at| *at <= until) else {
+        let timers =
+            self.members.iter().filter_map(|member| member.node.next_timeout()).chain(self.server.next_timeout());
+        let Some(next) = timers.chain(self.flying.keys().next().map(|(at, _)| *at)).min().filter(|at| *at <= until)
+        else {
             self.now = until;
             return false;
         };
@@ -194,7 +201,9 @@ impl World {
     }
 
     fn all_up(&mut self) {
-        self.run_until(Time::from_secs(60), "relay sessions", |world| world.members.iter().all(|m| m.node.is_relay_up()));
+        self.run_until(Time::from_secs(60), "relay sessions", |world| {
+            world.members.iter().all(|m| m.node.is_relay_up())
+        });
         self.run_for(Time::from_secs(2));
     }
 

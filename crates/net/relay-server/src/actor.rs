@@ -69,7 +69,9 @@ pub(crate) fn spawn(
     if let Some(dir) = &config.state_dir {
         match state::load_slots(dir) {
             Ok(slots) => server.restore_slots(slots),
-            Err(error) => warn!(dir = %dir.display(), %error, "slots of an earlier run cannot be read, nodes get new ones"),
+            Err(error) => {
+                warn!(dir = %dir.display(), %error, "slots of an earlier run cannot be read, nodes get new ones")
+            }
         }
     }
     let mut actor = Actor { server, main, check, started };
@@ -133,7 +135,10 @@ impl Actor {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the relay is a program of its own; its core takes the time as an argument")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the relay is a program of its own; its core takes the time as an argument"
+)]
 fn unix_now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -122,7 +122,8 @@ async fn serve(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         match TcpListener::bind(&args.metrics_scrape_addr).await {
             Ok(listener) => {
                 info!(address = %args.metrics_scrape_addr, "metrics over http");
-                let server = axum::serve(listener, http::routes(relay)).with_graceful_shutdown(stop.clone().cancelled_owned());
+                let server =
+                    axum::serve(listener, http::routes(relay)).with_graceful_shutdown(stop.clone().cancelled_owned());
                 tasks.spawn(server.into_future());
             }
             // The relay is useful without; a second one on a machine must not fail for it.

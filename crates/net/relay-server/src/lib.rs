@@ -44,7 +44,11 @@ impl Config {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cannot bind the relay to udp `{address}`")]
-    Bind { address: SocketAddr, #[source] source: io::Error },
+    Bind {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
 }
 
 /// A running relay.

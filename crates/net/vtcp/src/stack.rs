@@ -198,6 +198,12 @@ impl Stack {
         self.connections.get(&id).is_none_or(Connection::is_at_end)
     }
 
+    /// Whether both ends have agreed on the connection.
+    pub fn is_connected(&self, id: ConnectionId) -> bool {
+        let opening = [State::SynSent, State::SynReceived, State::Closed];
+        self.connections.get(&id).is_some_and(|connection| !opening.contains(&connection.state()))
+    }
+
     /// Closes our side after what is queued.
     pub fn close(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(&id) {

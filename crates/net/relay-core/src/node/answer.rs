@@ -4,18 +4,18 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use golem_model::NodeId;
+use golem_net_relay_wire::SessionId;
 use golem_net_relay_wire::challenge::{NODE_DIFFICULTY, NODE_DIFFICULTY_MAX};
 use golem_net_relay_wire::message::{
     ChallengeRequest, Empty, Packet, ResponseKind, SessionRequest, SessionResponse, StatusCode,
 };
 use golem_net_relay_wire::proof::{self, Proved};
-use golem_net_relay_wire::SessionId;
 use prost::Message;
 
 use super::{Effect, Node, ProofFor, Timer};
+use crate::Time;
 use crate::proof::Proof;
 use crate::session::{Session, SessionKind};
-use crate::Time;
 
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Time = Time::from_secs(16);
@@ -54,7 +54,9 @@ impl Node {
     }
 
     fn on_hello(&mut self, now: Time, from: SocketAddr, request_id: u64, hello: SessionRequest) {
-        let Some(theirs) = hello.challenge_req.filter(|challenge| challenge.difficulty <= NODE_DIFFICULTY_MAX) else { return };
+        let Some(theirs) = hello.challenge_req.filter(|challenge| challenge.difficulty <= NODE_DIFFICULTY_MAX) else {
+            return;
+        };
         let claimed = hello.identities.first().and_then(|identity| NodeId::try_from(&*identity.node_id).ok());
         let Some(claimed) = claimed.filter(|id| !self.is_own(*id)) else { return };
         let known = self.incoming.iter().find(|(_, incoming)| {
@@ -92,7 +94,9 @@ impl Node {
             }
             return;
         }
-        let Some(incoming) = self.incoming.get_mut(&session).filter(|incoming| incoming.address == from) else { return };
+        let Some(incoming) = self.incoming.get_mut(&session).filter(|incoming| incoming.address == from) else {
+            return;
+        };
         let Some(response) = hello.challenge_resp.filter(|_| incoming.proved.is_none()) else { return };
         let proved = proof::check(&incoming.challenge, NODE_DIFFICULTY, &response)
             .ok()
@@ -126,8 +130,7 @@ impl Node {
         let packet = Packet::response(Some(session), request_id, StatusCode::Ok, kind);
         let data: Bytes = packet.encode_to_vec().into();
         self.learn_proved(&proved, &encryptions);
-        let mut established =
-            Session::new(now, session, incoming.address, SessionKind::Node(incoming.claimed), false);
+        let mut established = Session::new(now, session, incoming.address, SessionKind::Node(incoming.claimed), false);
         established.handshake_answer = Some((request_id, data.clone()));
         self.add_session(now, established, incoming.claimed);
         self.effects.push_back(Effect::Send { to: incoming.address, data });

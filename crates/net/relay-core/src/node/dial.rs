@@ -12,9 +12,9 @@ use golem_net_relay_wire::message::{
 use golem_net_relay_wire::{CLIENT_VERSION, SessionId, proof};
 
 use super::{Node, ProofFor, Purpose, REQUEST_TIMEOUT};
+use crate::Time;
 use crate::proof::Proof;
 use crate::session::{Session, SessionKind};
-use crate::Time;
 
 const PROOF_TIMEOUT: Time = Time::from_secs(8);
 /// Pause after a way that failed; doubles each time. Meanwhile packets go through the relay.
@@ -201,4 +201,3 @@ impl Node {
         }
     }
 }
-

@@ -8,10 +8,10 @@ use golem_net_relay_wire::message::{
 use golem_net_relay_wire::{CLIENT_VERSION, ENCRYPTION, SessionId};
 
 use super::{Effect, Node, ProofFor, Purpose, QueryId, REQUEST_TIMEOUT, Timer, Unreachable};
+use crate::Time;
 use crate::peer::NodeInfo;
 use crate::proof::Proof;
 use crate::session::{Session, SessionKind};
-use crate::Time;
 
 /// Time-out of the request that carries the solution; relays of 0.17.6 do not count the solving.
 const PROOF_TIMEOUT: Time = Time::from_secs(8);
@@ -64,7 +64,13 @@ impl Node {
         self.request(now, to, None, RequestKind::Session(hello), timeout, Purpose::RelayHello);
     }
 
-    pub(super) fn on_relay_hello(&mut self, now: Time, session: Option<SessionId>, code: i32, kind: Option<ResponseKind>) {
+    pub(super) fn on_relay_hello(
+        &mut self,
+        now: Time,
+        session: Option<SessionId>,
+        code: i32,
+        kind: Option<ResponseKind>,
+    ) {
         let Relay::Hello { failures } = self.relay else { return };
         let challenge = match kind {
             Some(ResponseKind::Session(answer)) if code == i32::from(StatusCode::Ok) => answer.challenge_req,
@@ -169,7 +175,7 @@ impl Node {
         query
     }
 
-    pub(super) fn on_neighbours(&mut self, query: QueryId, code: i32, kind: Option<ResponseKind>) {
+    pub(super) fn on_neighbours(&mut self, now: Time, query: QueryId, code: i32, kind: Option<ResponseKind>) {
         let result = match kind {
             Some(ResponseKind::Neighbours(answer)) if code == i32::from(StatusCode::Ok) => {
                 let mut nodes: Vec<NodeInfo> = Vec::new();
@@ -186,7 +192,7 @@ impl Node {
         };
         if let Ok(nodes) = &result {
             for info in nodes {
-                self.learn(info);
+                self.learn(now, info);
             }
         }
         self.effects.push_back(Effect::Neighbours { query, result });

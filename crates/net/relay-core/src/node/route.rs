@@ -10,9 +10,9 @@ use golem_net_relay_wire::proof::Proved;
 use golem_net_relay_wire::{DIRECT_SLOT, FORWARD_HEADER_BYTES, Flags, Forward, SessionId, seal};
 
 use super::{Effect, Node, Purpose, QueryId, REQUEST_TIMEOUT, Timer, Unreachable};
+use crate::Time;
 use crate::peer::{NodeInfo, Peer};
 use crate::session::SessionKind;
-use crate::Time;
 
 /// How long packets wait for a way before their node counts as unreachable.
 const WAIT_MAX: Time = Time::from_secs(10);
@@ -104,6 +104,22 @@ impl Node {
         query
     }
 
+    /// Asks which node has the identity `id`, as patiently as for packets: [`Effect::Resolved`] or
+    /// [`Effect::Unreachable`] answers.
+    pub fn resolve(&mut self, now: Time, id: NodeId) {
+        let node = self.default_of(id);
+        if self.peers.get(&node).is_some_and(|peer| !peer.ids.is_empty()) {
+            self.effects.push_back(Effect::Resolved { id, node });
+            return;
+        }
+        self.limit_peers();
+        let peer = self.peers.entry(node).or_default();
+        peer.used = now;
+        peer.wanted = true;
+        peer.queue_since.get_or_insert(now);
+        self.look_up(now, node, None);
+    }
+
     fn look_up(&mut self, now: Time, id: NodeId, query: Option<QueryId>) {
         if query.is_none() {
             let Some(peer) = self.peers.get_mut(&id).filter(|peer| !peer.looking_up) else { return };
@@ -122,8 +138,7 @@ impl Node {
 
     /// The relay is up: asks for the nodes that packets wait for.
     pub(super) fn look_up_waiting(&mut self, now: Time) {
-        let waiting: Vec<NodeId> =
-            self.peers.iter().filter(|(_, peer)| !peer.queue.is_empty()).map(|(id, _)| *id).collect();
+        let waiting: Vec<NodeId> = self.peers.iter().filter(|(_, peer)| peer.is_awaited()).map(|(id, _)| *id).collect();
         for id in waiting {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.looking_up = false;
@@ -131,18 +146,23 @@ impl Node {
             self.look_up(now, id, None);
         }
         // Relayed traffic that was on its way when the relay went away.
-        let relayed: Vec<NodeId> = self.peers.iter().filter(|(_, p)| p.was_reached && p.sessions.is_empty()).map(|(id, _)| *id).collect();
+        let relayed: Vec<NodeId> = self
+            .peers
+            .iter()
+            .filter(|(_, p)| p.reached.is_some() && p.sessions.is_empty())
+            .map(|(id, _)| *id)
+            .collect();
         self.effects.extend(relayed.into_iter().map(|node| Effect::PathChanged { node }));
     }
 
     pub(super) fn look_up_again(&mut self, now: Time, id: NodeId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        if peer.queue.is_empty() {
+        if !peer.is_awaited() {
             peer.looking_up = false;
             return;
         }
         peer.looking_up = false;
-        let limit = if peer.was_reached { WAIT_KNOWN_MAX } else { WAIT_MAX };
+        let limit = if peer.reached.is_some() { WAIT_KNOWN_MAX } else { WAIT_MAX };
         if peer.queue_since.is_some_and(|since| since + limit <= now) {
             let reason = if self.is_relay_up() { Unreachable::Unknown(id) } else { Unreachable::NoRelay };
             self.give_up(id, reason);
@@ -157,9 +177,13 @@ impl Node {
             return;
         }
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        let relay = self.relay.session().and_then(|session| self.sessions.get(&session));
-        let is_early = relay.is_some_and(|relay| relay.since + SETTLING > now);
-        let patient = peer.was_reached || is_early || !matches!(reason, Unreachable::Unknown(_));
+        let relay = self.relay.session().and_then(|session| self.sessions.get(&session)).map(|relay| relay.since);
+        // A relay that was there all the time knows best; one that is new may not have heard of the node yet.
+        let is_early = relay.is_none_or(|since| {
+            let limit = if peer.reached.is_some_and(|at| at < since) { WAIT_KNOWN_MAX } else { SETTLING };
+            since + limit > now
+        });
+        let patient = is_early || !matches!(reason, Unreachable::Unknown(_));
         if patient {
             self.timers.set(now + LOOK_UP_AGAIN, Timer::LookUp(id));
         } else {
@@ -171,8 +195,9 @@ impl Node {
     fn give_up(&mut self, id: NodeId, reason: Unreachable) {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.queue.clear();
+            peer.wanted = false;
             peer.queue_since = None;
-            peer.was_reached = false;
+            peer.reached = None;
             if peer.is_idle() {
                 self.peers.remove(&id);
             }
@@ -180,7 +205,14 @@ impl Node {
         self.effects.push_back(Effect::Unreachable { node: id, reason });
     }
 
-    pub(super) fn on_node(&mut self, now: Time, id: NodeId, query: Option<QueryId>, code: i32, kind: Option<ResponseKind>) {
+    pub(super) fn on_node(
+        &mut self,
+        now: Time,
+        id: NodeId,
+        query: Option<QueryId>,
+        code: i32,
+        kind: Option<ResponseKind>,
+    ) {
         let info = match kind {
             Some(ResponseKind::Node(answer)) if code == i32::from(StatusCode::Ok) => NodeInfo::read(&answer),
             _ => None,
@@ -191,7 +223,7 @@ impl Node {
             let reason = if not_found { Unreachable::Unknown(id) } else { Unreachable::Refused(code) };
             return self.not_found(now, id, query, reason);
         };
-        self.learn(&info);
+        self.learn(now, &info);
         if let Some(query) = query {
             self.effects.push_back(Effect::Found { query, result: Ok(info.clone()) });
         }
@@ -202,9 +234,13 @@ impl Node {
             // Packets for an alias go to its node.
             let peer = self.peers.entry(default).or_default();
             peer.queue.extend(waiting.queue);
+            peer.wanted |= waiting.wanted;
         }
         if let Some(peer) = self.peers.get_mut(&default) {
             peer.looking_up = false;
+            if std::mem::take(&mut peer.wanted) {
+                self.effects.push_back(Effect::Resolved { id, node: default });
+            }
         }
         self.flush(now, default);
         if query.is_none() {
@@ -213,7 +249,7 @@ impl Node {
     }
 
     /// Takes what the relay says about a node.
-    pub(super) fn learn(&mut self, info: &NodeInfo) {
+    pub(super) fn learn(&mut self, now: Time, info: &NodeInfo) {
         let Some(default) = info.default_id().filter(|id| !self.is_own(*id)) else { return };
         self.limit_peers();
         let peer = self.peers.entry(default).or_default();
@@ -230,7 +266,7 @@ impl Node {
         peer.endpoints.clone_from(&info.endpoints);
         if info.slot != DIRECT_SLOT && self.relay.session().is_some() {
             peer.slot = Some(info.slot);
-            peer.was_reached = true;
+            peer.reached = Some(now);
             self.slots.insert(info.slot, default);
         }
         if info.session_key.is_some() || peer.sessions.is_empty() {
@@ -308,7 +344,7 @@ impl Node {
         let Some(ResponseKind::Node(answer)) = kind else { return };
         let Some(info) = NodeInfo::read(&answer) else { return };
         let Some(default) = info.default_id().filter(|id| !self.is_own(*id)) else { return };
-        self.learn(&info);
+        self.learn(now, &info);
         self.slots.insert(slot, default);
         for (flags, payload) in waiting {
             self.deliver(now, default, flags, payload);

@@ -7,8 +7,8 @@ use golem_net_relay_wire::SessionId;
 use golem_net_relay_wire::message::Packet;
 
 use super::{Effect, Node, SessionInfo, Timer};
-use crate::session::{Session, SessionKind};
 use crate::Time;
+use crate::session::{Session, SessionKind};
 
 /// Silence after a probe that ends a session.
 pub(super) const PING_TIMEOUT: Time = Time::from_secs(2);
@@ -45,7 +45,7 @@ impl Node {
         self.sessions.insert(id, session);
         if let Some(peer) = self.peers.get_mut(&node) {
             peer.sessions.push(id);
-            peer.was_reached = true;
+            peer.reached = Some(now);
             peer.used = now;
             peer.dial_failures = 0;
         }
@@ -59,7 +59,8 @@ impl Node {
         let newest = usable.iter().map(|session| session.since).max().unwrap_or(now);
         let lower_is_ours = self.default_id() < node;
         // Both sides choose alike: the newest, and among those of a glare the one that the lower id dialled.
-        usable.sort_by_key(|session| (session.since + GLARE >= newest, session.dialled == lower_is_ours, session.since));
+        usable
+            .sort_by_key(|session| (session.since + GLARE >= newest, session.dialled == lower_is_ours, session.since));
         let losers: Vec<SessionId> = usable.iter().rev().skip(1).map(|session| session.id).collect();
         for id in losers {
             if let Some(session) = self.sessions.get_mut(&id) {

@@ -12,7 +12,14 @@ use golem_net_relay_wire::message::{
 use super::{Now, Server};
 
 impl Server {
-    pub(super) fn on_request(&mut self, now: Now, from: SocketAddr, session: SessionId, request_id: u64, kind: RequestKind) {
+    pub(super) fn on_request(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        session: SessionId,
+        request_id: u64,
+        kind: RequestKind,
+    ) {
         let Some(asker) = self.table.hear(now.time, session, from).map(|session| session.default_id()) else {
             return self.on_stranger(now, from, session, request_id, &kind);
         };
@@ -88,7 +95,8 @@ impl Server {
 
     fn reverse(&mut self, session: SessionId, asker: NodeId, node_id: &[u8]) -> StatusCode {
         let Ok(node) = NodeId::try_from(node_id) else { return StatusCode::BadRequest };
-        let Some(endpoint) = self.table.get_mut(session).filter(|asker| asker.is_public()).map(|asker| asker.address) else {
+        let Some(endpoint) = self.table.get_mut(session).filter(|asker| asker.is_public()).map(|asker| asker.address)
+        else {
             return StatusCode::BadRequest;
         };
         let Some((target, to)) = self.table.by_id(node).map(|target| (target.id, target.address)) else {
@@ -100,7 +108,9 @@ impl Server {
     }
 
     pub(super) fn answer_register(&mut self, session: SessionId, requests: &[u64]) {
-        let Some((to, endpoints)) = self.table.get_mut(session).map(|known| (known.address, known.endpoints())) else { return };
+        let Some((to, endpoints)) = self.table.get_mut(session).map(|known| (known.address, known.endpoints())) else {
+            return;
+        };
         for request_id in requests {
             let kind = ResponseKind::Register(Register { endpoints: endpoints.clone() });
             self.answer(to, Some(session), *request_id, StatusCode::Ok, kind);

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use golem_keys::PublicKey;
 use golem_model::NodeId;
-use golem_net_relay_wire::message::{Endpoint, Identity, NodeResponse};
 use golem_net_relay_wire::SessionId;
+use golem_net_relay_wire::message::{Endpoint, Identity, NodeResponse};
 
 use crate::Time;
 
@@ -260,12 +260,8 @@ impl Table {
 
     /// Forgets silent sessions; tells how many.
     pub(super) fn purge(&mut self, now: Time, after: Time) -> usize {
-        let silent: Vec<SessionId> = self
-            .sessions
-            .values()
-            .filter(|session| session.heard + after <= now)
-            .map(|session| session.id)
-            .collect();
+        let silent: Vec<SessionId> =
+            self.sessions.values().filter(|session| session.heard + after <= now).map(|session| session.id).collect();
         for id in &silent {
             self.remove(*id);
         }
