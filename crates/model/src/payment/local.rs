@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -49,7 +49,7 @@ calls! {
     PaymentDriverStatus -> Vec<DriverStatusProperty>, PaymentDriverStatusError;
     PaymentDriverStatusChange -> Ack, GenericError;
     ValidateAllocation -> ValidateAllocationResult, GenericError;
-    ReleaseAllocations -> Ack, GenericError;
+    ReleaseAllocations -> (), GenericError;
     ProcessBatchCycleInfo -> BatchCycle, ProcessBatchCycleError;
     ProcessBatchCycleSet -> BatchCycle, ProcessBatchCycleError;
     ProcessPaymentsNow -> ProcessPaymentsResult, ProcessPaymentsError;
@@ -295,8 +295,9 @@ pub struct BatchCycle {
     pub cron: Option<String>,
     pub max_interval: Duration,
     pub extra_payment_time: Duration,
-    pub next_process: DateTime<Utc>,
-    pub last_process: Option<DateTime<Utc>>,
+    /// UTC.
+    pub next_process: NaiveDateTime,
+    pub last_process: Option<NaiveDateTime>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
