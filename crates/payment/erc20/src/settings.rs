@@ -398,10 +398,10 @@ mod tests {
         mint-contract = { address = "0x9fE46736679d2D9a65F0992F2272dE9f3c7fa6e0", max-glm-allowed = 400.0 }
         confirmation-blocks = 2
         [[chain.hoodi.rpc-endpoints]]
-        names = "a,
-            b"
-        endpoints = " http://127.0.0.1:8545 ,
-            http://localhost:8546"
+        names = """a,
+            b"""
+        endpoints = """ http://127.0.0.1:8545 ,
+            http://localhost:8546"""
         allowed-head-behind-secs = -1
     "#;
 

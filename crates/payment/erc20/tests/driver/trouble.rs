@@ -1,0 +1,232 @@
+//! What happens to payments when the chain, its nodes or the daemon do not behave.
+
+use alloy_primitives::{Address, U256};
+use golem_dev_chain::{ChainFaults, Faults, Undone};
+use golem_model::driver::DriverStatus;
+use golem_model::payment::DriverStatusProperty;
+
+use crate::fixture::{Node, TestChain, eventually, glm, payer, settings};
+
+const PAYEE: Address = Address::repeat_byte(0x77);
+
+async fn rich_chain(test: TestChain) -> TestChain {
+    test.chain.give(payer(), U256::ZERO, glm("100")).unwrap();
+    test
+}
+
+async fn troubles(node: &Node) -> Vec<DriverStatusProperty> {
+    node.call(DriverStatus { network: Some("hoodi".into()) }).await.unwrap()
+}
+
+async fn until_trouble(node: &Node, wanted: impl Fn(&DriverStatusProperty) -> bool) {
+    let look = async {
+        while !troubles(node).await.iter().any(&wanted) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), look).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_a_node_forgot_is_said_again() {
+    let test = rich_chain(TestChain::at_once().await).await;
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), &test.chain).await;
+    test.chain.set_faults(Faults { drop_next: 1, ..Faults::default() });
+    node.schedule("a", PAYEE, "1").await;
+    node.notice("a").await;
+    assert_eq!((test.chain.sent_by(payer()).len(), test.chain.glm(PAYEE)), (1, glm("1")));
+    node.stop().await;
+    test.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reply_that_got_lost_pays_once() {
+    let test = rich_chain(TestChain::at_once().await).await;
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), &test.chain).await;
+    test.chain.set_faults(Faults { lose_reply_next: 1, ..Faults::default() });
+    node.schedule("a", PAYEE, "1").await;
+    node.notice("a").await;
+    assert_eq!((test.chain.sent_by(payer()).len(), test.chain.glm(PAYEE)), (1, glm("1")));
+    node.stop().await;
+    test.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fee_spike_replaces_the_transaction_by_one_that_pays_more() {
+    let test = rich_chain(TestChain::by_hand().await).await;
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), &test.chain).await;
+    node.schedule("a", PAYEE, "1").await;
+    eventually("sent", || test.chain.has_waiting()).await;
+    let gwei = 1_000_000_000;
+    // Above the maximum of 20 gwei nothing can be done but wait.
+    test.chain.set_chain_faults(ChainFaults { base_fee: Some(30 * gwei), ..ChainFaults::default() });
+    test.chain.mine();
+    until_trouble(&node, |trouble| matches!(trouble, DriverStatusProperty::TxStuck { .. })).await;
+    test.chain.set_chain_faults(ChainFaults { base_fee: Some(10 * gwei), ..ChainFaults::default() });
+    let paid = async {
+        loop {
+            test.chain.mine();
+            if test.chain.glm(PAYEE) == glm("1") {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), paid).await.unwrap();
+    node.notice("a").await;
+    assert_eq!(test.chain.sent_by(payer()).len(), 1);
+    assert_eq!(troubles(&node).await, vec![]);
+    node.stop().await;
+    test.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn undone_blocks_before_the_confirmations_cause_no_second_payment() {
+    let test = rich_chain(TestChain::by_hand().await).await;
+    let folder = tempfile::tempdir().unwrap();
+    let settings =
+        settings(folder.path(), &test.chain, |text| text.replace("confirmation-blocks = 0", "confirmation-blocks = 2"));
+    let node = Node::with_settings(folder.path(), settings).await;
+    for forgotten in [Undone::Wait, Undone::Forgotten] {
+        let id = format!("{forgotten:?}");
+        let before = (test.chain.sent_by(payer()).len(), test.chain.glm(PAYEE));
+        node.schedule(&id, PAYEE, "1").await;
+        eventually("sent", || test.chain.has_waiting()).await;
+        test.chain.mine();
+        assert_eq!(test.chain.glm(PAYEE), before.1 + glm("1"));
+        test.chain.reorganise(1, forgotten);
+        // A forgotten one comes again from the driver.
+        eventually("again", || test.chain.has_waiting() || test.chain.glm(PAYEE) == before.1 + glm("1")).await;
+        assert!(node.told.lock().unwrap().notices.iter().all(|notice| notice.payment_id != id));
+        (0..3).for_each(|_| test.chain.mine());
+        node.notice(&id).await;
+        assert_eq!((test.chain.sent_by(payer()).len(), test.chain.glm(PAYEE)), (before.0 + 1, before.1 + glm("1")));
+    }
+    node.stop().await;
+    test.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_final_transaction_that_is_undone_is_sent_again_as_it_was() {
+    let test = rich_chain(TestChain::at_once().await).await;
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), &test.chain).await;
+    node.schedule("a", PAYEE, "1").await;
+    let notice = node.notice("a").await;
+    test.chain.reorganise(1, Undone::Forgotten);
+    assert_eq!(test.chain.glm(PAYEE), U256::ZERO);
+    eventually("sent again", || test.chain.glm(PAYEE) == glm("1")).await;
+    let sent = test.chain.sent_by(payer());
+    assert_eq!((sent.len(), sent[0].0.to_vec()), (1, notice.confirmation.confirmation));
+    node.stop().await;
+    test.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn payments_wait_for_tokens_and_go_on_when_they_come() {
+    let test = TestChain::at_once().await;
+    test.chain.give(payer(), U256::ZERO, glm("5")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), &test.chain).await;
+    node.schedule("much", PAYEE, "7.5").await;
+    node.schedule("little", PAYEE, "5").await;
+    // What fits is paid.
+    node.notice("little").await;
+    until_trouble(&node, |trouble| {
+        matches!(trouble, DriverStatusProperty::InsufficientToken { needed_token_est, .. } if needed_token_est == "7.5")
+    })
+    .await;
+    test.chain.give(payer(), U256::ZERO, glm("8")).unwrap();
+    node.notice("much").await;
+    eventually("no trouble", || test.chain.glm(PAYEE) == glm("12.5")).await;
+    assert_eq!(troubles(&node).await, vec![]);
+    node.stop().await;
+    test.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn payments_wait_for_the_key() {
+    let test = rich_chain(TestChain::at_once().await).await;
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), &test.chain).await;
+    node.unlocked.send_replace(false);
+    node.schedule("a", PAYEE, "1").await;
+    until_trouble(&node, |trouble| matches!(trouble, DriverStatusProperty::CantSign { .. })).await;
+    node.unlocked.send_replace(true);
+    let id = golem_dev_chain::dev_accounts()[1].key.node_id();
+    let event = golem_model::identity::Event::AccountUnlocked { identity: id };
+    node.call(event).await.unwrap();
+    node.notice("a").await;
+    node.stop().await;
+    test.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_a_lying_and_a_slow_node_are_passed_over() {
+    let test = rich_chain(TestChain::at_once().await).await;
+    let (dead, lying, mute) = (
+        test.chain.open_door(([127, 0, 0, 1], 0).into()).await.unwrap(),
+        test.chain.open_door(([127, 0, 0, 1], 0).into()).await.unwrap(),
+        test.chain.open_door(([127, 0, 0, 1], 0).into()).await.unwrap(),
+    );
+    dead.set_faults(Faults { unavailable: true, ..Faults::default() });
+    lying.set_faults(Faults { chain_id: Some(1), ..Faults::default() });
+    let limited = [("eth_getBlockByNumber".to_owned(), "rate limit exceeded".to_owned())];
+    mute.set_faults(Faults { errors: limited.into(), ..Faults::default() });
+    let folder = tempfile::tempdir().unwrap();
+    let urls = [dead.url(), lying.url(), mute.url(), "http://127.0.0.1:1".to_owned(), test.chain.url()].join(",");
+    let settings = settings(folder.path(), &test.chain, |text| {
+        text.replace(&format!("endpoints = \"{}\"", test.chain.url()), &format!("endpoints = \"{urls}\""))
+    });
+    let node = Node::with_settings(folder.path(), settings).await;
+    node.schedule("a", PAYEE, "1").await;
+    node.notice("a").await;
+    assert_eq!(troubles(&node).await, vec![]);
+    node.stop().await;
+    test.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_any_node_payments_wait_and_the_status_says_so() {
+    let test = rich_chain(TestChain::at_once().await).await;
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), &test.chain).await;
+    test.chain.set_faults(Faults { unavailable: true, ..Faults::default() });
+    node.schedule("a", PAYEE, "1").await;
+    until_trouble(&node, |trouble| matches!(trouble, DriverStatusProperty::RpcError { .. })).await;
+    test.chain.set_faults(Faults::default());
+    node.notice("a").await;
+    assert_eq!(troubles(&node).await, vec![]);
+    node.stop().await;
+    test.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_driver_goes_on_where_it_was() {
+    let test = rich_chain(TestChain::by_hand().await).await;
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), &test.chain).await;
+    node.schedule("a", PAYEE, "1").await;
+    eventually("sent", || test.chain.has_waiting()).await;
+    node.stop().await;
+    // The node was restarted too and forgot it.
+    test.chain.forget_waiting();
+    let node = Node::start(folder.path(), &test.chain).await;
+    eventually("sent again", || test.chain.has_waiting()).await;
+    test.chain.mine();
+    node.notice("a").await;
+    node.stop().await;
+    // All is told; a third start has nothing to say.
+    let node = Node::start(folder.path(), &test.chain).await;
+    node.schedule("b", PAYEE, "1").await;
+    eventually("sent", || test.chain.has_waiting()).await;
+    test.chain.mine();
+    node.notice("b").await;
+    assert_eq!(node.told.lock().unwrap().notices.len(), 1);
+    assert_eq!((test.chain.sent_by(payer()).len(), test.chain.glm(PAYEE)), (2, glm("2")));
+    node.stop().await;
+    test.end().await;
+}
