@@ -234,7 +234,8 @@ fn accept_invoice(
     record_accepted(db, subject, status, terms.now)?;
     outbox::remove(db, (owner, row.peer), Notice::RejectInvoice, id)?;
     outbox::add(db, (owner, row.peer), Notice::AcceptInvoice, id, terms.first_retry)?;
-    hurry(db, owner, &row.platform, Some(invoice.payment_due_date), terms)?;
+    // Many agents date an invoice at the day of its issue; paying each at once would waste gas.
+    hurry(db, owner, &row.platform, None, terms)?;
     Ok(Some(Accepted { peer: row.peer, platform: row.platform }))
 }
 

@@ -46,15 +46,17 @@ impl Service {
             let stored = stored.ok_or(OpError::NotFound)?;
             let note = &stored.document;
             check(caller, note.recipient_id, &acceptance, note.total_amount_due)?;
-            if rules::accepted_by_peer(Kind::DebitNote, note.status)? == Step::AlreadyDone {
-                return Ok(false);
-            }
+            let step = rules::accepted_by_peer(Kind::DebitNote, note.status)?;
             let mut row = agreement::get(db, owner, &note.agreement_id)?.ok_or(OpError::NotFound)?;
             let mut activity = agreement::activity(db, owner, &note.activity_id)?.ok_or(OpError::NotFound)?;
             let amount = note.total_amount_due.money()?;
             Totals::accept_note(&mut row.totals, &mut activity.totals, amount)?;
             agreement::save(db, owner, &row.id, &row.totals, now)?;
             agreement::save_activity(db, owner, &activity.id, &activity.totals, now)?;
+            if step == Step::AlreadyDone {
+                // The payment may have come before its acceptance; then only the totals were missing.
+                return Ok(false);
+            }
             let session = stored.session.as_deref();
             let subject = Subject { owner, kind: Kind::DebitNote, document: &id, role: Side::Provider, session };
             record_accepted(db, subject, rules::after_accept(amount, activity.totals.paid), now)?;
@@ -80,13 +82,14 @@ impl Service {
             let stored = stored.ok_or(OpError::NotFound)?;
             let invoice = &stored.document;
             check(caller, invoice.recipient_id, &acceptance, invoice.amount)?;
-            if rules::accepted_by_peer(Kind::Invoice, invoice.status)? == Step::AlreadyDone {
-                return Ok(false);
-            }
+            let step = rules::accepted_by_peer(Kind::Invoice, invoice.status)?;
             let mut row = agreement::get(db, owner, &invoice.agreement_id)?.ok_or(OpError::NotFound)?;
             let amount = invoice.amount.money()?;
             row.totals.accept_invoice(amount);
             agreement::save(db, owner, &row.id, &row.totals, now)?;
+            if step == Step::AlreadyDone {
+                return Ok(false);
+            }
             let session = stored.session.as_deref();
             let subject = Subject { owner, kind: Kind::Invoice, document: &id, role: Side::Provider, session };
             record_accepted(db, subject, rules::after_accept(amount, row.totals.paid), now)?;

@@ -223,11 +223,7 @@ impl Service {
             errors.payment_send_errors.push(SendError::BadRequest(text));
             return Err(errors);
         }
-        // Payments of one message mostly share a transfer that the chain node may lag behind; one wait serves all.
-        let arrivals = payments.into_iter().map(|signed| self.payment_arrives(caller, signed));
-        let outcomes: Vec<Result<(), SendError>> =
-            futures::StreamExt::collect(futures::StreamExt::buffered(futures::stream::iter(arrivals), 8)).await;
-        errors.payment_send_errors.extend(outcomes.into_iter().filter_map(Result::err));
+        // Answers first: a document that is paid before it is accepted would never show its acceptance.
         let mut answers: Vec<Result<(), AcceptRejectError>> = Vec::new();
         for message in invoices {
             answers.push(self.invoice_is_accepted(caller, message).await);
@@ -238,6 +234,11 @@ impl Service {
         for message in notes {
             answers.push(self.note_is_accepted(caller, message).await);
         }
+        // Payments of one message mostly share a transfer that the chain node may lag behind; one wait serves all.
+        let arrivals = payments.into_iter().map(|signed| self.payment_arrives(caller, signed));
+        let outcomes: Vec<Result<(), SendError>> =
+            futures::StreamExt::collect(futures::StreamExt::buffered(futures::stream::iter(arrivals), 8)).await;
+        errors.payment_send_errors.extend(outcomes.into_iter().filter_map(Result::err));
         errors.accept_errors.extend(answers.into_iter().filter_map(Result::err));
         if errors == PaymentSyncError::default() { Ok(()) } else { Err(errors) }
     }

@@ -86,6 +86,8 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         Self {
             chain: Arc::new(Mutex::new(Chain { balance: Amount::whole(1000), ..Chain::default() })),
             agreements: Agreements(Arc::default()),
