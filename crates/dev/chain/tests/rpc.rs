@@ -232,7 +232,7 @@ async fn the_past_is_readable_by_number() {
         "data": format!("0x{}", hex::encode(details.abi_encode())) }, "latest"]);
     let answer = fixture.ok("eth_call", wrapper).await;
     let words: Vec<&str> =
-        answer.as_str().unwrap()[2..].as_bytes().chunks(64).map(|word| str::from_utf8(word).unwrap()).collect();
+        answer.as_str().unwrap().as_bytes()[2..].chunks(64).map(|word| str::from_utf8(word).unwrap()).collect();
     // As captured from the official daemon's chain: one tuple behind an offset.
     assert_eq!(words.len(), 8);
     assert_eq!((words[0], words[1]), (format!("{:0>64x}", 0x20).as_str(), format!("{:0>64x}", 560_048).as_str()));

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use golem_store::StoreError;
 use tokio::time::Instant;
 use tracing::{debug, error, warn};
@@ -163,6 +164,12 @@ impl Lane {
     fn poll(&self) -> Duration {
         let by_place = if self.net.chain.is_local() { POLL_LOCAL } else { POLL_REMOTE };
         self.net.chain.poll_interval.unwrap_or(by_place)
+    }
+
+    /// When a refused transfer is tried again: what stands against it may change with the next blocks.
+    fn after_refusal(&self) -> DateTime<Utc> {
+        let wait = if self.net.chain.is_local() { TimeDelta::seconds(1) } else { TimeDelta::seconds(15) };
+        self.driver.now() + wait
     }
 
     fn pace(&self) -> Pace {

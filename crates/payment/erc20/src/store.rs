@@ -146,11 +146,6 @@ impl Books {
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         Store::open(path, Durability::Power, &MIGRATIONS).map(Self)
     }
-
-    #[cfg(test)]
-    pub(crate) fn in_memory() -> Self {
-        Self(Store::in_memory(&MIGRATIONS).unwrap())
-    }
 }
 
 /// A row that this program cannot have written.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use alloy_primitives::B256;
-use chrono::TimeDelta;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -14,9 +13,6 @@ use crate::rpc::{Question, RpcError};
 use crate::store::OpenTransaction;
 use crate::transaction::Unsigned;
 use crate::trouble::Trouble;
-
-/// Wait before a reverted transfer is tried again: what stands against it may change with the next blocks.
-pub(super) const AFTER_REVERT: TimeDelta = TimeDelta::seconds(15);
 
 /// A receipt may lag behind the nonce where several machines stand behind one URL.
 const RECEIPT_LAG: Duration = Duration::from_secs(5);
@@ -70,7 +66,7 @@ impl Lane {
         } else {
             warn!(%hash, block, "transaction was reverted; its transfers are tried again");
             metrics::counter!("payment_erc20_transactions_reverted_total").increment(1);
-            let again = self.driver.now() + AFTER_REVERT;
+            let again = self.after_refusal();
             books.revert(open.id, hash, block, format!("transaction {hash} was reverted"), again).await?;
         }
         self.broadcast = None;

@@ -6,7 +6,6 @@ use alloy_primitives::{Address, Bytes, U256};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use super::follow::AFTER_REVERT;
 use super::{Lane, Pause, StepError};
 use crate::abi;
 use crate::arrow::arrow;
@@ -210,7 +209,7 @@ impl Lane {
         }
         if let [parcel] = job.parcels.as_slice() {
             warn!(payment_ids = ?parcel.payment_ids, %why, "the chain refuses a transfer");
-            let again = self.driver.now() + AFTER_REVERT;
+            let again = self.after_refusal();
             self.driver.books.refuse(parcel.payment_ids.clone(), why.message, again).await?;
         } else if job.parcels.is_empty() {
             return Err(RpcError::Node(why).into());
@@ -238,7 +237,7 @@ impl Lane {
             self.driver.books.refuse(job.payment_ids(), "the batch was refused".to_owned(), now).await?;
         }
         for (parcel, why) in guilty {
-            self.driver.books.refuse(parcel.payment_ids.clone(), why, now + AFTER_REVERT).await?;
+            self.driver.books.refuse(parcel.payment_ids.clone(), why, self.after_refusal()).await?;
         }
         Ok(())
     }

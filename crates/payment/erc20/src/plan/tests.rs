@@ -1,5 +1,5 @@
 use alloy_primitives::{Address, B256, Bytes, U256};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use golem_model::payment::Network;
 use proptest::prelude::*;
 

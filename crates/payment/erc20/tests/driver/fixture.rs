@@ -17,36 +17,36 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub const PLATFORM: &str = "erc20-hoodi-tglm";
-pub const DRIVER: &str = "/local/driver/erc20";
+pub(crate) const PLATFORM: &str = "erc20-hoodi-tglm";
+pub(crate) const DRIVER: &str = "/local/driver/erc20";
 
 /// Longest wait for anything; only a failing test waits so long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub struct TestChain {
-    pub chain: Handle,
+pub(crate) struct TestChain {
+    pub(crate) chain: Handle,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl TestChain {
-    pub async fn start(config: Config) -> Self {
+    pub(crate) async fn start(config: Config) -> Self {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let chain = Chain::start(config, &tasks, stop.clone()).await.unwrap();
         Self { chain, stop, tasks }
     }
 
     /// A block for each transaction and none without.
-    pub async fn at_once() -> Self {
+    pub(crate) async fn at_once() -> Self {
         Self::start(Config { block_time: None, mine_at_once: true, ..Config::default() }).await
     }
 
     /// Blocks only when the test makes them.
-    pub async fn by_hand() -> Self {
+    pub(crate) async fn by_hand() -> Self {
         Self::start(Config { block_time: None, ..Config::default() }).await
     }
 
-    pub async fn end(self) {
+    pub(crate) async fn end(self) {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
@@ -54,38 +54,38 @@ impl TestChain {
 }
 
 #[derive(Debug, Default)]
-pub struct Told {
-    pub notices: Vec<NotifyPayment>,
-    pub abandoned: Vec<PaymentAbandoned>,
-    pub accounts: Vec<RegisterAccount>,
-    pub drivers: Vec<RegisterDriver>,
+pub(crate) struct Told {
+    pub(crate) notices: Vec<NotifyPayment>,
+    pub(crate) abandoned: Vec<PaymentAbandoned>,
+    pub(crate) accounts: Vec<RegisterAccount>,
+    pub(crate) drivers: Vec<RegisterDriver>,
 }
 
 /// A daemon with nothing but the driver.
-pub struct Node {
-    pub bus: Bus,
-    pub told: Arc<Mutex<Told>>,
+pub(crate) struct Node {
+    pub(crate) bus: Bus,
+    pub(crate) told: Arc<Mutex<Told>>,
     changed: Arc<watch::Sender<u64>>,
     /// The identity service signs.
-    pub unlocked: Arc<watch::Sender<bool>>,
+    pub(crate) unlocked: Arc<watch::Sender<bool>>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
 /// Account of the payer, one of those with coin.
-pub fn payer() -> Address {
+pub(crate) fn payer() -> Address {
     dev_accounts()[1].address
 }
 
-pub fn text(address: Address) -> String {
+pub(crate) fn text(address: Address) -> String {
     format!("{address:#x}")
 }
 
-pub fn glm(amount: &str) -> U256 {
+pub(crate) fn glm(amount: &str) -> U256 {
     amount.parse::<Amount>().unwrap().wei()
 }
 
-pub fn settings(folder: &Path, chain: &Handle, change: impl Fn(String) -> String) -> Settings {
+pub(crate) fn settings(folder: &Path, chain: &Handle, change: impl Fn(String) -> String) -> Settings {
     std::fs::write(folder.join("config-payments.toml"), change(chain.payments_config("hoodi"))).unwrap();
     let (settings, warnings) = Settings::load(folder, &|_| None);
     assert_eq!(warnings, Vec::<String>::new());
@@ -93,11 +93,11 @@ pub fn settings(folder: &Path, chain: &Handle, change: impl Fn(String) -> String
 }
 
 impl Node {
-    pub async fn start(folder: &Path, chain: &Handle) -> Self {
+    pub(crate) async fn start(folder: &Path, chain: &Handle) -> Self {
         Self::with_settings(folder, settings(folder, chain, |text| text)).await
     }
 
-    pub async fn with_settings(folder: &Path, settings: Settings) -> Self {
+    pub(crate) async fn with_settings(folder: &Path, settings: Settings) -> Self {
         let (bus, stop, tasks) = (Bus::new(), CancellationToken::new(), TaskTracker::new());
         let (told, changed) = (Arc::<Mutex<Told>>::default(), Arc::new(watch::Sender::new(0)));
         let unlocked = Arc::new(watch::Sender::new(true));
@@ -114,13 +114,13 @@ impl Node {
         Self { bus, told, changed, unlocked, stop, tasks }
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    pub async fn call<C: Call>(&self, call: C) -> Result<C::Item, C::Error> {
+    pub(crate) async fn call<C: Call>(&self, call: C) -> Result<C::Item, C::Error> {
         match self.bus.call(DRIVER, Caller::local(), call, Duration::from_secs(60)).await {
             Ok(item) => Ok(item),
             Err(golem_bus::CallError::Service(error)) => Err(error),
@@ -128,18 +128,18 @@ impl Node {
         }
     }
 
-    pub async fn init(&self) {
+    pub(crate) async fn init(&self) {
         let init = Init { address: text(payer()), network: Some("hoodi".into()), token: None, mode: AccountMode::SEND };
         self.call(init).await.unwrap();
     }
 
-    pub async fn schedule(&self, id: &str, to: Address, amount: &str) {
+    pub(crate) async fn schedule(&self, id: &str, to: Address, amount: &str) {
         let answer = self.call(order(id, to, amount)).await.unwrap();
         assert_eq!(answer, id);
     }
 
     /// Waits until what the payment service was told satisfies `done`.
-    pub async fn until<T>(&self, what: &str, done: impl Fn(&Told) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&self, what: &str, done: impl Fn(&Told) -> Option<T>) -> T {
         let mut changed = self.changed.subscribe();
         let wait = async {
             loop {
@@ -154,12 +154,12 @@ impl Node {
         found.unwrap_or_else(|_| panic!("{what}: {:?}", self.told.lock().unwrap()))
     }
 
-    pub async fn notice(&self, id: &str) -> NotifyPayment {
+    pub(crate) async fn notice(&self, id: &str) -> NotifyPayment {
         self.until(id, |told| told.notices.iter().find(|notice| notice.payment_id == id).cloned()).await
     }
 }
 
-pub fn order(id: &str, to: Address, amount: &str) -> SchedulePayment {
+pub(crate) fn order(id: &str, to: Address, amount: &str) -> SchedulePayment {
     SchedulePayment {
         payment_id: Some(id.to_owned()),
         amount: amount.parse().unwrap(),
@@ -172,7 +172,7 @@ pub fn order(id: &str, to: Address, amount: &str) -> SchedulePayment {
 }
 
 /// Waits for something that nobody tells.
-pub async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let wait = async {
         while !done() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -225,7 +225,7 @@ fn bind_payment(bus: &Bus, told: &Arc<Mutex<Told>>, changed: &Arc<watch::Sender<
 }
 
 /// The payment of a notice, as its payee receives it.
-pub fn verification(notice: &NotifyPayment) -> driver::VerifyPayment {
+pub(crate) fn verification(notice: &NotifyPayment) -> driver::VerifyPayment {
     let payee = NodeId::from(notice.recipient.parse::<Address>().unwrap().into_array());
     driver::VerifyPayment {
         confirmation: notice.confirmation.clone(),

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
 
+mod crash;
+mod deposit;
 mod fixture;
 mod trouble;
 
