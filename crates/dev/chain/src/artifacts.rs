@@ -49,6 +49,12 @@ struct Item {
     inputs: Vec<serde_json::Value>,
 }
 
+/// Codes that create the contracts, to be sent in this order with the nonces 0 to 4 of `deployer`: for chains of others.
+pub fn creation_codes(deployer: Address) -> Vec<Bytes> {
+    let token = Contracts::of(deployer).token;
+    DEPLOYED.iter().filter_map(|artifact| creation_code(artifact, token)).collect()
+}
+
 /// Code that creates a contract. All constructors here take the token or nothing.
 pub(crate) fn creation_code(artifact: &str, token: Address) -> Option<Bytes> {
     let artifact: Artifact = serde_json::from_str(artifact).ok()?;

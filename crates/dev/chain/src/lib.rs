@@ -35,9 +35,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info_span};
 
 pub use accounts::{DevAccount, dev_accounts};
-pub use artifacts::Contracts;
+pub use artifacts::{Contracts, creation_codes};
 pub use faults::{ChainFaults, Faults, Undone};
 use ledger::Ledger;
+pub use settings::payments_config;
 use shared::{Endpoint, Shared, now, send};
 
 /// The tip that the chain's own transactions pay, in wei.
@@ -207,7 +208,7 @@ impl Handle {
     /// Text of a `config-payments.toml` that makes a daemon use this chain as `network`.
     pub fn payments_config(&self, network: &str) -> String {
         let donor = (self.address.ip().to_string(), self.address.port());
-        settings::payments_config(network, self.chain_id, &self.url(), &self.contracts, (&donor.0, donor.1))
+        payments_config(network, self.chain_id, &self.url(), &self.contracts, (&donor.0, donor.1))
     }
 
     /// The same by environment variables, without a faucet (spec 42 §3.2).

@@ -4,7 +4,7 @@ use crate::artifacts::Contracts;
 
 /// Text of a `config-payments.toml` (spec 42 §8.2) for the chain at `url`; official daemons read it too.
 /// `donor` is the host and port that gives coin.
-pub(crate) fn payments_config(
+pub fn payments_config(
     network: &str,
     chain_id: u64,
     url: &str,

@@ -204,7 +204,9 @@ mod tests {
         #[test]
         fn any_message_is_read_or_refused(message in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = best_service(&message);
-            let _ = records(&message, TXT).map(|found| found.iter().map(|record| text(record.data)).count());
+            for record in records(&message, TXT).unwrap_or_default() {
+                let _ = text(record.data);
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The driver against the development chain, from order to notice.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::print_stderr, reason = "test code")]
 
+mod anvil;
 mod crash;
 mod deposit;
 mod fixture;

@@ -9,7 +9,7 @@ use crate::fixture::{Node, TestChain, eventually, glm, payer, settings};
 
 const PAYEE: Address = Address::repeat_byte(0x77);
 
-async fn rich_chain(test: TestChain) -> TestChain {
+fn rich(test: TestChain) -> TestChain {
     test.chain.give(payer(), U256::ZERO, glm("100")).unwrap();
     test
 }
@@ -29,7 +29,7 @@ async fn until_trouble(node: &Node, wanted: impl Fn(&DriverStatusProperty) -> bo
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_that_a_node_forgot_is_said_again() {
-    let test = rich_chain(TestChain::at_once().await).await;
+    let test = rich(TestChain::at_once().await);
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path(), &test.chain).await;
     test.chain.set_faults(Faults { drop_next: 1, ..Faults::default() });
@@ -42,7 +42,7 @@ async fn a_transaction_that_a_node_forgot_is_said_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reply_that_got_lost_pays_once() {
-    let test = rich_chain(TestChain::at_once().await).await;
+    let test = rich(TestChain::at_once().await);
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path(), &test.chain).await;
     test.chain.set_faults(Faults { lose_reply_next: 1, ..Faults::default() });
@@ -55,7 +55,7 @@ async fn a_reply_that_got_lost_pays_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fee_spike_replaces_the_transaction_by_one_that_pays_more() {
-    let test = rich_chain(TestChain::by_hand().await).await;
+    let test = rich(TestChain::by_hand().await);
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path(), &test.chain).await;
     node.schedule("a", PAYEE, "1").await;
@@ -85,7 +85,7 @@ async fn a_fee_spike_replaces_the_transaction_by_one_that_pays_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn undone_blocks_before_the_confirmations_cause_no_second_payment() {
-    let test = rich_chain(TestChain::by_hand().await).await;
+    let test = rich(TestChain::by_hand().await);
     let folder = tempfile::tempdir().unwrap();
     let settings =
         settings(folder.path(), &test.chain, |text| text.replace("confirmation-blocks = 0", "confirmation-blocks = 2"));
@@ -111,7 +111,7 @@ async fn undone_blocks_before_the_confirmations_cause_no_second_payment() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_final_transaction_that_is_undone_is_sent_again_as_it_was() {
-    let test = rich_chain(TestChain::at_once().await).await;
+    let test = rich(TestChain::at_once().await);
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path(), &test.chain).await;
     node.schedule("a", PAYEE, "1").await;
@@ -149,7 +149,7 @@ async fn payments_wait_for_tokens_and_go_on_when_they_come() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn payments_wait_for_the_key() {
-    let test = rich_chain(TestChain::at_once().await).await;
+    let test = rich(TestChain::at_once().await);
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path(), &test.chain).await;
     node.unlocked.send_replace(false);
@@ -166,7 +166,7 @@ async fn payments_wait_for_the_key() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_a_lying_and_a_slow_node_are_passed_over() {
-    let test = rich_chain(TestChain::at_once().await).await;
+    let test = rich(TestChain::at_once().await);
     let (dead, lying, mute) = (
         test.chain.open_door(([127, 0, 0, 1], 0).into()).await.unwrap(),
         test.chain.open_door(([127, 0, 0, 1], 0).into()).await.unwrap(),
@@ -191,7 +191,7 @@ async fn a_dead_a_lying_and_a_slow_node_are_passed_over() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_any_node_payments_wait_and_the_status_says_so() {
-    let test = rich_chain(TestChain::at_once().await).await;
+    let test = rich(TestChain::at_once().await);
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path(), &test.chain).await;
     test.chain.set_faults(Faults { unavailable: true, ..Faults::default() });
@@ -206,7 +206,7 @@ async fn without_any_node_payments_wait_and_the_status_says_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_driver_goes_on_where_it_was() {
-    let test = rich_chain(TestChain::by_hand().await).await;
+    let test = rich(TestChain::by_hand().await);
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path(), &test.chain).await;
     node.schedule("a", PAYEE, "1").await;
