@@ -66,7 +66,7 @@ impl Call for ListAgreements {
 
 /// Sent to [`ADDRESS`]: when was the last broadcast of offers received?
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GetLastBcastTs {}
+pub struct GetLastBcastTs;
 
 impl Call for GetLastBcastTs {
     const ID: &'static str = "GetLastBcastTs";
