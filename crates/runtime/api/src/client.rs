@@ -74,7 +74,8 @@ pub enum RuntimeEvent {
     },
 }
 
-/// A process inside the runtime. The channel ends after the last status, or early when the runtime ends.
+/// A process inside the runtime. Some runtimes send output after the last status (`running` is false), so the channel stays
+/// open until it is dropped or the runtime ends.
 #[derive(Debug)]
 pub struct Process {
     pub pid: u64,
@@ -236,14 +237,8 @@ impl Inner {
     async fn status(&self, status: ProcessStatus, events: &mpsc::Sender<RuntimeEvent>) {
         let sender = {
             let mut state = self.lock();
-            let last = !status.running;
-            match state.processes.get(&status.pid).cloned() {
-                Some(sender) => {
-                    if last {
-                        state.processes.remove(&status.pid);
-                    }
-                    Some(sender)
-                }
+            match state.processes.get(&status.pid).filter(|sender| !sender.is_closed()).cloned() {
+                Some(sender) => Some(sender),
                 None if status.pid != 0 && state.pending.values().any(|pending| pending.is_run) => {
                     if state.early.len() == EARLY_STATUS_MAX {
                         warn!(pid = status.pid, "too much output before its process was named; the oldest is lost");
@@ -279,15 +274,12 @@ impl State {
         let (early, others): (VecDeque<_>, _) = std::mem::take(&mut self.early).into_iter().partition(|s| s.pid == pid);
         self.early = others;
         let (sender, statuses) = mpsc::channel(STATUS_QUEUE_LEN + early.len());
-        let mut ended = false;
         for status in early {
-            ended |= !status.running;
             // There is room for all of them.
             let _ = sender.try_send(status);
         }
-        if !ended {
-            self.processes.insert(pid, sender);
-        }
+        self.processes.retain(|_, sender| !sender.is_closed());
+        self.processes.insert(pid, sender);
         Process { pid, statuses }
     }
 }

@@ -197,7 +197,9 @@ async fn both_ends_understand_each_other() {
         events.status(ProcessStatus { return_code: 7, ..status(1, false, "") }).await.unwrap();
         assert_eq!(process.statuses.recv().await.unwrap().stdout, "out");
         assert_eq!(process.statuses.recv().await.unwrap().return_code, 7);
-        assert!(process.statuses.recv().await.is_none());
+        events.status(status(1, true, "late")).await.unwrap();
+        assert_eq!(process.statuses.recv().await.unwrap().stdout, "late");
+        drop(process);
         assert_eq!(heard.recv().await.unwrap(), RuntimeEvent::Counter { name: "golem.usage.x".into(), value: 2.5 });
 
         let network = CreateNetwork { networks: vec![], hosts: HashMap::new(), interface: Interface::Vpn.into() };
