@@ -223,7 +223,8 @@ impl Ledger {
 
     /// Undoes the newest `depth` blocks and makes one more than that in their place.
     pub(crate) fn reorganise(&mut self, depth: u64, undone: Undone, now: u64) {
-        let waiting = self.undo_to(self.blocks.head().saturating_sub(depth), undone);
+        let depth = depth.min(self.blocks.head() - self.blocks.first());
+        let waiting = self.undo_to(self.blocks.head() - depth, undone);
         let stuck = std::mem::replace(&mut self.faults.stuck, true);
         self.mine(now);
         self.faults.stuck = stuck;

@@ -281,6 +281,11 @@ impl Handle {
         })
     }
 
+    /// Moves the time of blocks to come ahead of the wall clock, in seconds.
+    pub fn set_time_ahead(&self, seconds: u64) {
+        self.endpoint.chain.with(|ledger| ledger.move_time(seconds));
+    }
+
     /// Makes a block now.
     pub fn mine(&self) {
         self.endpoint.chain.mine();

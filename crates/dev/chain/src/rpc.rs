@@ -146,3 +146,96 @@ impl Door<'_> {
 fn refusal(error: &RpcError) -> Value {
     json!({ "jsonrpc": "2.0", "id": null, "error": error.to_json() })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const METHODS: [&str; 24] = [
+        "eth_chainId",
+        "web3_sha3",
+        "eth_getBlockByNumber",
+        "eth_getBlockByHash",
+        "eth_getBlockReceipts",
+        "eth_getBalance",
+        "eth_getTransactionCount",
+        "eth_getCode",
+        "eth_getStorageAt",
+        "eth_call",
+        "eth_estimateGas",
+        "eth_feeHistory",
+        "eth_sendRawTransaction",
+        "eth_getTransactionByHash",
+        "eth_getTransactionByBlockNumberAndIndex",
+        "eth_getTransactionReceipt",
+        "eth_getLogs",
+        "evm_revert",
+        "evm_increaseTime",
+        "anvil_setBalance",
+        "dev_reorganise",
+        "dev_setFaults",
+        "dev_setChainFaults",
+        "nothing",
+    ];
+
+    fn answer(body: &[u8]) -> Option<Value> {
+        let mut ledger = Ledger::new(1, 100, []);
+        let (mut faults, mut mine_at_once) = (Faults::default(), false);
+        Door { ledger: &mut ledger, faults: &mut faults, mine_at_once: &mut mine_at_once, now: 100 }.answer(body)
+    }
+
+    fn param() -> impl Strategy<Value = Value> {
+        let text = prop_oneof!["0x[0-9a-f]{0,70}", "latest|pending|earliest|finalized", "\\PC{0,8}"];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            text.prop_map(Value::from),
+            "0x[0-9a-f]{40}".prop_map(Value::from),
+            "0x[0-9a-f]{64}".prop_map(Value::from),
+        ];
+        let key = prop_oneof![
+            Just("from"),
+            Just("to"),
+            Just("data"),
+            Just("value"),
+            Just("gas"),
+            Just("gasPrice"),
+            Just("fromBlock"),
+            Just("toBlock"),
+            Just("blockHash"),
+            Just("blockNumber"),
+            Just("address"),
+            Just("topics"),
+            Just("accessList"),
+            Just("storageKeys"),
+            Just("headBehind"),
+            Just("baseFee"),
+        ];
+        leaf.prop_recursive(3, 12, 4, move |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::vec((key.clone(), inner), 0..5)
+                    .prop_map(|pairs| pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_get_an_answer(body in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let _ = answer(&body);
+        }
+
+        #[test]
+        fn any_parameters_get_an_answer(
+            method in proptest::sample::select(METHODS.as_slice()),
+            params in proptest::collection::vec(param(), 0..4),
+        ) {
+            let answer = answer(json!({ "id": 1, "method": method, "params": params }).to_string().as_bytes()).unwrap();
+            prop_assert!(answer.get("result").is_some() != answer.get("error").is_some());
+        }
+    }
+}

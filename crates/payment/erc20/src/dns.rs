@@ -33,6 +33,10 @@ pub(crate) async fn service(name: &str) -> io::Result<Option<(String, u16)>> {
 }
 
 async fn ask(name: &str, kind: u16) -> io::Result<Vec<u8>> {
+    if name.trim_end_matches('.').ends_with("invalid") {
+        // This name never exists (RFC 6761); development networks use it to say that there is nothing to look up.
+        return Err(io::Error::other("a name that never exists"));
+    }
     let id = rand::random::<u16>();
     let query = query(id, name, kind).ok_or_else(|| io::Error::other("not a domain name"))?;
     let mut last = io::Error::other("no resolver");

@@ -266,11 +266,21 @@ impl Pool {
         }
         let asked = Instant::now();
         let answers = self.post(url, questions).await;
+        self.count(questions, answers.is_ok());
         self.note(url, |endpoint| match &answers {
             Ok(_) => endpoint.worked(asked.elapsed()),
             Err(problem) => endpoint.failed(problem),
         });
         answers
+    }
+
+    fn count(&self, questions: &[Question], worked: bool) {
+        // Names that dashboards of the official daemon read.
+        let name = if worked { "web3_rpc_success" } else { "web3_rpc_error" };
+        for question in questions {
+            let labels = [("chain_id", self.chain_id.to_string()), ("method", question.method.to_owned())];
+            metrics::counter!(name, &labels).increment(1);
+        }
     }
 
     fn note(&self, url: &str, change: impl FnOnce(&mut Endpoint)) {

@@ -78,7 +78,7 @@ fn judge(
 }
 
 /// What the payee got from the payer, or by a transaction of the payer (multi transfers, deposits).
-fn paid(receipt: &Receipt, token: Address, payer: Address, payee: Address) -> U256 {
+pub(crate) fn paid(receipt: &Receipt, token: Address, payer: Address, payee: Address) -> U256 {
     let transfers = receipt.logs.iter().filter_map(|log| transfer(log, token));
     let ours = transfers.filter(|&(from, to, _)| to == payee && (from == payer || receipt.from == payer));
     ours.fold(U256::ZERO, |sum, (_, _, amount)| sum.saturating_add(amount))

@@ -9,10 +9,11 @@ use tracing::{error, info, warn};
 use super::{Lane, Pause, StepError};
 use crate::arrow::arrow;
 use crate::plan::{self, Fees, LOST_AFTER, Patience, Sight, Verdict};
-use crate::rpc::{Question, RpcError};
+use crate::rpc::{Question, Receipt, RpcError};
 use crate::store::OpenTransaction;
 use crate::transaction::Unsigned;
 use crate::trouble::Trouble;
+use crate::verify;
 
 /// A receipt may lag behind the nonce where several machines stand behind one URL.
 const RECEIPT_LAG: Duration = Duration::from_secs(5);
@@ -22,11 +23,12 @@ const SETTLED_AFTER: u64 = 10;
 
 impl Lane {
     pub(super) async fn follow(&mut self, open: OpenTransaction) -> Result<Pause, StepError> {
-        let sight = self.look(&open).await?;
+        let (sight, receipts) = self.look(&open).await?;
         match plan::judge(&open, &sight, self.net.chain.confirmations) {
             Verdict::Final { hash, block, succeeded } => {
                 arrow!("erc20-mined");
-                self.finish(&open, hash, block, succeeded).await?;
+                let moved = succeeded && self.moved(&open, &receipts).await?;
+                self.finish(&open, hash, block, moved).await?;
                 Ok(Pause::Now)
             }
             Verdict::Young => Ok(Pause::For(self.poll())),
@@ -43,16 +45,28 @@ impl Lane {
         }
     }
 
-    async fn look(&self, open: &OpenTransaction) -> Result<Sight, RpcError> {
+    async fn look(&self, open: &OpenTransaction) -> Result<(Sight, Vec<Receipt>), RpcError> {
         let mut questions = vec![Question::nonce(self.key.sender, None), Question::latest_block()];
         questions.extend(open.attempts.iter().map(|attempt| Question::receipt(attempt.hash)));
         let mut answers = self.net.pool.ask_all(&questions).await?;
         let (nonce, block) = (answers.number()?, answers.block()?);
-        let mut mined = Vec::new();
+        let (mut mined, mut receipts) = (Vec::new(), Vec::new());
         for _ in &open.attempts {
-            mined.push(answers.receipt()?.map(|receipt| (receipt.block, receipt.succeeded)));
+            let receipt = answers.receipt()?;
+            mined.push(receipt.as_ref().map(|receipt| (receipt.block, receipt.succeeded)));
+            receipts.extend(receipt);
         }
-        Ok(Sight { nonce, head: block.number, base_fee: block.base_fee, mined })
+        Ok((Sight { nonce, head: block.number, base_fee: block.base_fee, mined }, receipts))
+    }
+
+    /// Whether each receiver got what the transaction was to bring. A call of an address without the right contract
+    /// also succeeds, and moves nothing.
+    async fn moved(&self, open: &OpenTransaction, receipts: &[Receipt]) -> Result<bool, StepError> {
+        let (token, sender) = (self.net.chain.token, self.key.sender);
+        let carried = self.driver.books.carried(open.id).await?;
+        Ok(carried.into_iter().all(|(recipient, amount)| {
+            receipts.iter().any(|receipt| verify::paid(receipt, token, sender, recipient) >= amount)
+        }))
     }
 
     async fn finish(&mut self, open: &OpenTransaction, hash: B256, block: u64, ok: bool) -> Result<(), StepError> {
@@ -64,10 +78,12 @@ impl Lane {
             arrow!("erc20-confirmed");
             self.driver.news.notify_one();
         } else {
-            warn!(%hash, block, "transaction was reverted; its transfers are tried again");
+            warn!(%hash, block, "transaction was reverted or moved nothing; its transfers are tried again");
             metrics::counter!("payment_erc20_transactions_reverted_total").increment(1);
             let again = self.after_refusal();
-            books.revert(open.id, hash, block, format!("transaction {hash} was reverted"), again).await?;
+            books
+                .revert(open.id, hash, block, format!("transaction {hash} was reverted or moved no tokens"), again)
+                .await?;
         }
         self.broadcast = None;
         Ok(())

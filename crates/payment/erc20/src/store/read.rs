@@ -1,5 +1,7 @@
 //! Questions to the books.
 
+use std::collections::BTreeMap;
+
 use alloy_primitives::{Address, B256, U256};
 use golem_model::payment::Network;
 use golem_store::StoreError;
@@ -197,6 +199,23 @@ impl Books {
                     found.push(news(row)?);
                 }
                 Ok(found)
+            })
+            .await
+    }
+
+    /// What a transaction is to bring to each receiver.
+    pub(crate) async fn carried(&self, id: i64) -> Result<BTreeMap<Address, U256>, StoreError> {
+        self.0
+            .read(move |db| {
+                let mut statement =
+                    db.prepare_cached("SELECT recipient, amount FROM transfer WHERE tx = ?1 AND kind = 'transfer'")?;
+                let mut rows = statement.query([id])?;
+                let mut carried = BTreeMap::<Address, U256>::new();
+                while let Some(row) = rows.next()? {
+                    let sum = carried.entry(text(row, "recipient")?).or_default();
+                    *sum = sum.saturating_add(text(row, "amount")?);
+                }
+                Ok(carried)
             })
             .await
     }

@@ -145,3 +145,24 @@ async fn what_the_chain_refuses_for_good_is_given_up_and_harms_nobody_else() {
     node.stop().await;
     test.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_bad_receiver_of_a_batch_holds_up_nobody_else() {
+    let test = TestChain::at_once().await;
+    let folder = tempfile::tempdir().unwrap();
+    let deposit = deposit(&test.chain, 1, 4_000_000_000).await;
+    let node = Node::start(folder.path(), &test.chain).await;
+    // The contract does not let a spender pay itself.
+    for (id, to) in [("a", Address::repeat_byte(1)), ("bad", payer()), ("c", Address::repeat_byte(3))] {
+        let mut call = order(id, to, "2");
+        call.deposit_id = Some(deposit.clone());
+        node.call(call).await.unwrap();
+    }
+    assert_eq!(node.notice("a").await.confirmation, node.notice("c").await.confirmation);
+    let abandoned = node.until("abandoned", |told| told.abandoned.first().cloned()).await;
+    assert_eq!(abandoned.payment_id, "bad");
+    assert!(abandoned.reason.contains("spender cannot pay itself"), "{}", abandoned.reason);
+    assert_eq!(test.chain.sent_by(payer()).len(), 1);
+    node.stop().await;
+    test.end().await;
+}

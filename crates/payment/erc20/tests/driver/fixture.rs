@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use alloy_primitives::{Address, U256};
+use alloy_consensus::TxEip1559;
+use alloy_eips::eip2718::Encodable2718;
+use alloy_primitives::{Address, TxKind, U256};
 use golem_bus::Bus;
 use golem_dev_chain::{Chain, Config, Handle, dev_accounts};
 use golem_model::driver::{self, AccountMode, Init, SchedulePayment};
@@ -12,7 +14,7 @@ use golem_model::payment::local::{NotifyPayment, PaymentAbandoned, RegisterAccou
 use golem_model::payment::{self, Ack};
 use golem_model::{Amount, Call, Caller, NodeId, identity};
 use golem_payment_erc20::Settings;
-use golem_service::{Context, SystemClock};
+use golem_service::{Clock, Context, ManualClock, SystemClock};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -98,18 +100,17 @@ impl Node {
     }
 
     pub(crate) async fn with_settings(folder: &Path, settings: Settings) -> Self {
+        Self::with_clock(folder, settings, Arc::new(SystemClock)).await
+    }
+
+    pub(crate) async fn with_clock(folder: &Path, settings: Settings, clock: Arc<dyn Clock>) -> Self {
         let (bus, stop, tasks) = (Bus::new(), CancellationToken::new(), TaskTracker::new());
         let (told, changed) = (Arc::<Mutex<Told>>::default(), Arc::new(watch::Sender::new(0)));
         let unlocked = Arc::new(watch::Sender::new(true));
         bind_identity(&bus, &unlocked);
         bind_payment(&bus, &told, &changed);
-        let ctx = Context {
-            bus: bus.clone(),
-            data_dir: folder.to_owned(),
-            clock: Arc::new(SystemClock),
-            tasks: tasks.clone(),
-            stop: stop.clone(),
-        };
+        let ctx =
+            Context { bus: bus.clone(), data_dir: folder.to_owned(), clock, tasks: tasks.clone(), stop: stop.clone() };
         golem_payment_erc20::start(ctx, settings).await.unwrap();
         Self { bus, told, changed, unlocked, stop, tasks }
     }
@@ -244,4 +245,29 @@ pub(crate) fn verification(notice: &NotifyPayment) -> driver::VerifyPayment {
             details: String::new(),
         },
     }
+}
+
+/// A clock that stands still in the future.
+pub(crate) fn clock_ahead(seconds: i64) -> Arc<dyn Clock> {
+    Arc::new(ManualClock::at(SystemClock.now() + chrono::TimeDelta::seconds(seconds)))
+}
+
+/// Sends a little coin from a development account, as another program would.
+pub(crate) async fn send_coin(chain: &Handle, account: usize, nonce: u64, to: Address) {
+    let transaction = TxEip1559 {
+        chain_id: chain.chain_id(),
+        nonce,
+        gas_limit: 21_000,
+        max_fee_per_gas: 15_000_000_000,
+        max_priority_fee_per_gas: 5_000_000_000,
+        to: TxKind::Call(to),
+        value: U256::ONE,
+        access_list: Default::default(),
+        input: Default::default(),
+    };
+    let raw = hex::encode(dev_accounts()[account].sign(transaction).encoded_2718());
+    let body = serde_json::json!({ "id": 1, "method": "eth_sendRawTransaction", "params": [format!("0x{raw}")] });
+    let reply = reqwest::Client::new().post(chain.url()).body(body.to_string()).send().await.unwrap();
+    let reply = reply.text().await.unwrap();
+    assert!(reply.contains("result"), "{reply}");
 }

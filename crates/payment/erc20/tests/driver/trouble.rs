@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, U256};
 use golem_dev_chain::{ChainFaults, Faults, Undone};
-use golem_model::driver::DriverStatus;
+use golem_model::driver::{DriverStatus, FlushPaymentResult, FlushPayments};
 use golem_model::payment::DriverStatusProperty;
 
 use crate::fixture::{Node, TestChain, eventually, glm, payer, settings};
@@ -227,6 +227,108 @@ async fn a_stopped_driver_goes_on_where_it_was() {
     node.notice("b").await;
     assert_eq!(node.told.lock().unwrap().notices.len(), 1);
     assert_eq!((test.chain.sent_by(payer()).len(), test.chain.glm(PAYEE)), (2, glm("2")));
+    node.stop().await;
+    test.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_wrong_batch_contract_each_is_paid_alone() {
+    // The token refuses what is meant for the batch contract; an address without a contract takes it and does nothing.
+    for wrong in [None, Some(Address::repeat_byte(0x99))] {
+        let test = rich(TestChain::at_once().await);
+        let contracts = test.chain.contracts();
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path(), &test.chain, |text| {
+            text.replace(&contracts.multi_transfer.to_string(), &wrong.unwrap_or(contracts.token).to_string())
+        });
+        let node = Node::with_settings(folder.path(), settings).await;
+        let other = Address::repeat_byte(0x78);
+        node.schedule("a", PAYEE, "1").await;
+        node.schedule("b", other, "2").await;
+        node.notice("a").await;
+        node.notice("b").await;
+        assert_eq!((test.chain.glm(PAYEE), test.chain.glm(other)), (glm("1"), glm("2")));
+        assert_eq!(test.chain.glm(payer()), glm("97"));
+        node.stop().await;
+        test.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_nonce_used_by_another_program_causes_no_loss_and_no_second_payment() {
+    let test = rich(TestChain::by_hand().await);
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), &test.chain).await;
+    node.schedule("a", PAYEE, "1").await;
+    eventually("sent", || test.chain.has_waiting()).await;
+    // Another program with the same key takes the same nonce while ours is out of the nodes' sight.
+    test.chain.set_faults(Faults {
+        errors: [("eth_sendRawTransaction".into(), "try later".into())].into(),
+        ..Faults::default()
+    });
+    test.chain.forget_waiting();
+    let other = test.chain.open_door(([127, 0, 0, 1], 0).into()).await.unwrap();
+    crate::fixture::send_coin(&other, 1, 0, Address::repeat_byte(0x55)).await;
+    (0..5).for_each(|_| test.chain.mine());
+    until_trouble(&node, |trouble| matches!(trouble, DriverStatusProperty::TxStuck { .. })).await;
+    assert_eq!(test.chain.glm(PAYEE), U256::ZERO);
+    test.chain.set_faults(Faults::default());
+    // Only when the other one lies deep is ours sent again.
+    (0..10).for_each(|_| test.chain.mine());
+    eventually("sent again", || test.chain.has_waiting()).await;
+    test.chain.mine();
+    node.notice("a").await;
+    assert_eq!((test.chain.sent_by(payer()).len(), test.chain.glm(PAYEE)), (2, glm("1")));
+    node.stop().await;
+    test.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hidden_receipts_never_cause_a_second_payment() {
+    let test = rich(TestChain::at_once().await);
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), &test.chain).await;
+    test.chain.set_faults(Faults { hide_receipts: true, ..Faults::default() });
+    node.schedule("a", PAYEE, "1").await;
+    until_trouble(&node, |trouble| matches!(trouble, DriverStatusProperty::TxStuck { .. })).await;
+    (0..20).for_each(|_| test.chain.mine());
+    // Time in which a driver that gave up too early would pay again.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    test.chain.set_faults(Faults::default());
+    node.notice("a").await;
+    assert_eq!((test.chain.sent_by(payer()).len(), test.chain.glm(PAYEE)), (1, glm("1")));
+    node.stop().await;
+    test.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_lags_is_not_used() {
+    let test = rich(TestChain::at_once().await);
+    // An hour passes on the chain; the lagging door shows what was before.
+    (0..3).for_each(|_| test.chain.mine());
+    let lagging = test.chain.open_door(([127, 0, 0, 1], 0).into()).await.unwrap();
+    lagging.set_faults(Faults { head_behind: test.chain.head(), ..Faults::default() });
+    test.chain.set_time_ahead(3600);
+    test.chain.mine();
+    let folder = tempfile::tempdir().unwrap();
+    let urls = [lagging.url(), test.chain.url()].join(",");
+    let mut settings = settings(folder.path(), &test.chain, |text| {
+        text.replace(&format!("endpoints = \"{}\"", test.chain.url()), &format!("endpoints = \"{urls}\""))
+    });
+    let chain = settings.chains.values_mut().next().unwrap();
+    chain.head_behind = Some(std::time::Duration::from_secs(120));
+    let clock = crate::fixture::clock_ahead(3600);
+    let node = Node::with_clock(folder.path(), settings, clock).await;
+    node.schedule("a", PAYEE, "1").await;
+    // The clock stands still, so the queue is never quiet for long enough.
+    let flush = FlushPayments { node_id: None, flush_date: chrono::DateTime::UNIX_EPOCH };
+    assert_eq!(node.call(flush).await.unwrap(), FlushPaymentResult::FlushScheduled);
+    node.notice("a").await;
+    let report = golem_model::driver::GetRpcEndpoints { network: None, verify: true, resolve: false, no_wait: false };
+    let report = node.call(report).await.unwrap().endpoints["hoodi"].clone();
+    let of = |url: &str| report.as_array().unwrap().iter().find(|endpoint| endpoint["url"] == url).unwrap();
+    assert!(of(&lagging.url())["problem"].as_str().unwrap().contains("newest block is"), "{report}");
+    assert_eq!(of(&test.chain.url())["ok"], true);
     node.stop().await;
     test.end().await;
 }
