@@ -98,11 +98,11 @@ fn value(word: &str) -> Option<bool> {
 }
 
 fn parse(text: &str) -> Option<bool> {
-    let lines = text.lines().filter_map(|line| {
+    let mut lines = text.lines().filter_map(|line| {
         let mut words = line.split('#').next()?.split_whitespace();
         words.next()?.eq_ignore_ascii_case("stats").then(|| value(words.next()?))?
     });
-    lines.rev().next()
+    lines.next_back()
 }
 
 fn text(stats: Option<bool>) -> String {

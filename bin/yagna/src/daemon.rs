@@ -158,6 +158,7 @@ impl Daemon {
         process_metrics::start(&ctx, metrics);
         let control = control::Control::bind(&bus);
         let gsb = listening.url().clone();
+        services::greet(&ctx, &identity);
         extensions::start(&ctx, &config, &identity, rest, &gsb);
         info!(node = %node_id, %rest, bus = %gsb, "yagna is ready");
         Ok(Self { node_id, rest, gsb, bus, health, tasks, stop, control, net_address })

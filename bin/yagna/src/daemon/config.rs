@@ -1,5 +1,6 @@
 //! What a daemon is started with.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ pub struct Config {
     /// Silence until a bus client is dropped.
     pub gsb_ping: Option<Duration>,
     pub identity: golem_identity::Config,
+    pub net: golem_net_node::Config,
+    pub payment: golem_payment_service::Config,
+    pub erc20: golem_payment_erc20::Settings,
     /// Threads of the runtime, for the program only.
     pub workers: usize,
     /// Start registered extensions.
@@ -33,6 +37,8 @@ pub struct Config {
 
 impl Config {
     pub fn new(data_dir: PathBuf) -> Self {
+        let (erc20, _) = golem_payment_erc20::Settings::load(&data_dir, &|_| None);
+        let net = golem_net_node::Config { bind: SocketAddr::from(([127, 0, 0, 1], 0)), ..Default::default() };
         Self {
             gsb_url: BusUrl::Unix(data_dir.join("yagna.sock")),
             data_dir,
@@ -41,6 +47,9 @@ impl Config {
             keep_alive: Duration::from_secs(60),
             gsb_ping: None,
             identity: golem_identity::Config::default(),
+            net,
+            payment: golem_payment_service::Config::default(),
+            erc20,
             workers: std::thread::available_parallelism().map_or(2, usize::from).clamp(2, WORKERS_DEFAULT_MAX),
             extensions: false,
         }
@@ -58,6 +67,10 @@ impl Config {
         if let Some(workers) = env::HTTP_WORKERS.parsed::<usize>()? {
             self.workers = workers.clamp(1, 256);
         }
+        let var = |name: &str| std::env::var(name).ok();
+        self.net = golem_net_node::Config::from_env(var)?;
+        self.payment = golem_payment_service::Config::from_env(var)?;
+        self.erc20 = golem_payment_erc20::load_settings(&self.data_dir);
         self.extensions = true;
         Ok(())
     }
