@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span};
 
+use crate::http::Http;
 use crate::lane::Lane;
 use crate::rpc::Pool;
 use crate::settings::{Chain, Settings};
@@ -53,16 +54,17 @@ pub(crate) struct Driver {
     pub(crate) news: Notify,
     /// Counts steps of lanes, for those who wait for a transfer.
     pub(crate) steps: watch::Sender<u64>,
-    pub(crate) client: reqwest::Client,
+    pub(crate) http: Arc<Http>,
     lanes: Mutex<HashMap<LaneKey, Arc<Doorbell>>>,
     tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
 
 impl Driver {
-    pub(crate) fn new(ctx: &Context, books: Books, settings: Settings, client: reqwest::Client) -> Arc<Self> {
+    pub(crate) fn new(ctx: &Context, books: Books, settings: Settings) -> Arc<Self> {
+        let http = Arc::<Http>::default();
         let net = |(network, chain): (&Network, &Chain)| {
-            let pool = Pool::new(chain, client.clone(), Arc::clone(&ctx.clock));
+            let pool = Pool::new(chain, Arc::clone(&http), Arc::clone(&ctx.clock));
             (*network, Arc::new(Net { chain: chain.clone(), pool }))
         };
         Arc::new(Self {
@@ -74,7 +76,7 @@ impl Driver {
             troubles: Troubles::default(),
             news: Notify::new(),
             steps: watch::Sender::new(0),
-            client,
+            http,
             lanes: Mutex::default(),
             tasks: ctx.tasks.clone(),
             stop: ctx.stop.clone(),

@@ -72,7 +72,8 @@ async fn get_coin(
         _ => (faucet.host.clone(), faucet.port),
     };
     let url = format!("http://{host}:{port}/donate/{}", crate::text(account));
-    if let Err(problem) = driver.client.get(&url).timeout(Duration::from_secs(30)).send().await {
+    let client = driver.http.client().map_err(GenericError::new)?;
+    if let Err(problem) = client.get(&url).timeout(Duration::from_secs(30)).send().await {
         tracing::warn!(%url, %problem, "the faucet did not answer");
     }
     let deadline = Instant::now() + ARRIVES_WITHIN;

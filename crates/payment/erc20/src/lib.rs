@@ -19,6 +19,7 @@ mod dns;
 mod driver;
 mod fund;
 mod herald;
+mod http;
 mod lane;
 mod local;
 mod network;
@@ -60,8 +61,6 @@ pub enum StartError {
     Open(#[from] OpenError),
     #[error("cannot read the database of the payment driver")]
     Read(#[from] StoreError),
-    #[error("cannot make an HTTP client")]
-    Client(#[source] reqwest::Error),
 }
 
 /// The running driver. It stops with the token of its context.
@@ -73,15 +72,8 @@ pub struct Handle {
 /// Starts the driver. The payment service need not be there yet.
 pub async fn start(ctx: Context, settings: Settings) -> Result<Handle, StartError> {
     arrow::set_up();
-    // Fails when the program has installed one already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder()
-        .connect_timeout(Duration::from_secs(5))
-        .pool_idle_timeout(Duration::from_secs(60))
-        .build()
-        .map_err(StartError::Client)?;
     let books = Books::open(&ctx.data_dir.join("erc20.db"))?;
-    let driver = Driver::new(&ctx, books, settings, client);
+    let driver = Driver::new(&ctx, books, settings);
     local::bind(&driver);
     for lane in driver.books.busy_lanes().await? {
         driver.wake(lane, false);

@@ -7,7 +7,7 @@ mod endpoint;
 mod parse;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::dns;
+use crate::http::Http;
 use crate::settings::Chain;
 use endpoint::Endpoint;
 pub(crate) use parse::{Block, Log, Receipt, Transaction};
@@ -25,6 +26,9 @@ const ROUNDS: [Duration; 2] = [Duration::from_millis(400), Duration::from_millis
 
 /// Endpoints found by DNS and lists are looked up again after this.
 const SOURCES_FRESH: Duration = Duration::from_secs(300);
+
+/// The same when none was found.
+const SOURCES_AGAIN: Duration = Duration::from_secs(10);
 
 /// Most endpoints of a chain.
 const ENDPOINTS_MAX: usize = 32;
@@ -176,20 +180,21 @@ pub(crate) struct Pool {
     verify_interval: Duration,
     head_behind: Option<Duration>,
     errors_max: u32,
-    client: reqwest::Client,
-    clock: std::sync::Arc<dyn Clock>,
+    http: Arc<Http>,
+    clock: Arc<dyn Clock>,
     sources: crate::settings::Sources,
     found: Mutex<Found>,
+    /// When endpoints were looked up last.
+    looked_up: tokio::sync::Mutex<Option<Instant>>,
 }
 
 #[derive(Debug, Default)]
 struct Found {
     endpoints: Vec<Endpoint>,
-    looked_up: Option<Instant>,
 }
 
 impl Pool {
-    pub(crate) fn new(chain: &Chain, client: reqwest::Client, clock: std::sync::Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(chain: &Chain, http: Arc<Http>, clock: Arc<dyn Clock>) -> Self {
         let endpoints = chain.sources.fixed.iter().take(ENDPOINTS_MAX).map(|url| Endpoint::new(url.clone()));
         Self {
             network: chain.network.name(),
@@ -198,10 +203,11 @@ impl Pool {
             verify_interval: chain.verify_interval,
             head_behind: chain.head_behind,
             errors_max: chain.errors_max,
-            client,
+            http,
             clock,
             sources: chain.sources.clone(),
-            found: Mutex::new(Found { endpoints: endpoints.collect(), looked_up: None }),
+            found: Mutex::new(Found { endpoints: endpoints.collect() }),
+            looked_up: tokio::sync::Mutex::default(),
         }
     }
 
@@ -324,7 +330,8 @@ impl Pool {
             [one] => body((0, one)),
             many => many.iter().enumerate().map(body).collect(),
         };
-        let reply = self.client.post(url).timeout(self.request_timeout).json(&request).send();
+        let client = self.http.client().map_err(|error| innermost(&error))?;
+        let reply = client.post(url).timeout(self.request_timeout).json(&request).send();
         let reply = reply.await.map_err(|error| innermost(&error))?;
         let status = reply.status();
         let text = endpoint::read_limited(reply).await?;
@@ -350,13 +357,10 @@ impl Pool {
         if self.sources.dns.is_empty() && self.sources.json.is_empty() {
             return;
         }
-        let now = Instant::now();
-        let fresh = self.with(|found| {
-            let fresh = found.looked_up.is_some_and(|at| now.duration_since(at) < SOURCES_FRESH);
-            found.looked_up = Some(now);
-            fresh
-        });
-        if fresh {
+        // Held over the look-up, so that those who come meanwhile wait for its endpoints instead of finding none.
+        let mut looked_up = self.looked_up.lock().await;
+        let enough = if self.with(|found| found.endpoints.is_empty()) { SOURCES_AGAIN } else { SOURCES_FRESH };
+        if looked_up.is_some_and(|at| at.elapsed() < enough) {
             return;
         }
         let mut urls = Vec::new();
@@ -377,10 +381,12 @@ impl Pool {
                 }
             }
         });
+        *looked_up = Some(Instant::now());
     }
 
     async fn fetch_list(&self, url: &str) -> Vec<String> {
-        let Ok(reply) = self.client.get(url).timeout(self.request_timeout).send().await else { return Vec::new() };
+        let Ok(client) = self.http.client() else { return Vec::new() };
+        let Ok(reply) = client.get(url).timeout(self.request_timeout).send().await else { return Vec::new() };
         let Ok(text) = endpoint::read_limited(reply).await else { return Vec::new() };
         let list: Value = serde_json::from_slice(&text).unwrap_or_default();
         if list.get("chainId").and_then(Value::as_u64) != Some(self.chain_id) {

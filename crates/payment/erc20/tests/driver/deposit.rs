@@ -1,46 +1,24 @@
 //! Payments out of deposits, and transfers that the chain refuses for good.
 
-use alloy_consensus::TxEip1559;
-use alloy_eips::eip2718::Encodable2718;
-use alloy_primitives::{Address, Bytes, TxKind, U256};
+use alloy_primitives::{Address, U256};
 use alloy_sol_types::{SolCall, sol};
 use golem_dev_chain::{Handle, dev_accounts};
 use golem_model::driver::{DriverReleaseDeposit, ValidateAllocation, ValidateAllocationResult};
 use golem_model::payment::Deposit;
 
-use crate::fixture::{Node, PLATFORM, TestChain, eventually, glm, order, payer, text, verification};
+use crate::fixture::{Node, PLATFORM, TestChain, eventually, glm, order, payer, send, text, verification};
 
 sol! {
     function approve(address spender, uint256 amount) returns (bool);
     function createDeposit(uint64 nonce, address spender, uint128 amount, uint128 flatFee, uint64 validTo) returns (uint256);
 }
 
-/// Sends a transaction of the funder, who has no daemon.
-async fn send(chain: &Handle, nonce: u64, to: Address, input: Vec<u8>) {
-    let transaction = TxEip1559 {
-        chain_id: chain.chain_id(),
-        nonce,
-        gas_limit: 500_000,
-        max_fee_per_gas: 10_000_000_000,
-        max_priority_fee_per_gas: 1,
-        to: TxKind::Call(to),
-        value: U256::ZERO,
-        access_list: Default::default(),
-        input: Bytes::from(input),
-    };
-    let raw = hex::encode(dev_accounts()[2].sign(transaction).encoded_2718());
-    let body = serde_json::json!({ "id": 1, "method": "eth_sendRawTransaction", "params": [format!("0x{raw}")] });
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let reply = reqwest::Client::new().post(chain.url()).body(body.to_string()).send().await.unwrap();
-    let reply = reply.text().await.unwrap();
-    assert!(reply.contains("result"), "{reply}");
-}
-
 /// A deposit of 50 GLM with a fee of 1.
 async fn deposit(chain: &Handle, nonce: u64, valid_to: u64) -> Deposit {
     let (funder, contracts) = (dev_accounts()[2].address, chain.contracts());
     chain.give(funder, U256::ZERO, glm("51")).unwrap();
-    send(chain, 0, contracts.token, approveCall { spender: contracts.lock, amount: U256::MAX }.abi_encode()).await;
+    let approve = approveCall { spender: contracts.lock, amount: U256::MAX };
+    send(chain, 2, 0, contracts.token, 0, approve.abi_encode()).await;
     let create = createDepositCall {
         nonce,
         spender: payer(),
@@ -48,7 +26,7 @@ async fn deposit(chain: &Handle, nonce: u64, valid_to: u64) -> Deposit {
         flatFee: glm("1").to(),
         validTo: valid_to,
     };
-    send(chain, 1, contracts.lock, create.abi_encode()).await;
+    send(chain, 2, 1, contracts.lock, 0, create.abi_encode()).await;
     let id = (U256::from_be_slice(funder.as_slice()) << 96) | U256::from(nonce);
     Deposit { id: format!("{id:#x}"), contract: text(contracts.lock), validate: None }
 }

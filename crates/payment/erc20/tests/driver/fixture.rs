@@ -252,22 +252,29 @@ pub(crate) fn clock_ahead(seconds: i64) -> Arc<dyn Clock> {
     Arc::new(ManualClock::at(SystemClock.now() + chrono::TimeDelta::seconds(seconds)))
 }
 
-/// Sends a little coin from a development account, as another program would.
-pub(crate) async fn send_coin(chain: &Handle, account: usize, nonce: u64, to: Address) {
+/// Asks the chain itself.
+pub(crate) async fn ask(chain: &Handle, method: &str, params: serde_json::Value) -> serde_json::Value {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let body = serde_json::json!({ "id": 1, "method": method, "params": params }).to_string();
+    let reply = reqwest::Client::new().post(chain.url()).body(body).send().await.unwrap().text().await.unwrap();
+    let reply: serde_json::Value = serde_json::from_str(&reply).unwrap();
+    assert!(reply.get("error").is_none(), "{reply}");
+    reply["result"].clone()
+}
+
+/// Sends a transaction of a development account, as another program would.
+pub(crate) async fn send(chain: &Handle, account: usize, nonce: u64, to: Address, value: u64, input: Vec<u8>) {
     let transaction = TxEip1559 {
         chain_id: chain.chain_id(),
         nonce,
-        gas_limit: 21_000,
+        gas_limit: if input.is_empty() { 21_000 } else { 500_000 },
         max_fee_per_gas: 15_000_000_000,
         max_priority_fee_per_gas: 5_000_000_000,
         to: TxKind::Call(to),
-        value: U256::ONE,
+        value: U256::from(value),
         access_list: Default::default(),
-        input: Default::default(),
+        input: input.into(),
     };
     let raw = hex::encode(dev_accounts()[account].sign(transaction).encoded_2718());
-    let body = serde_json::json!({ "id": 1, "method": "eth_sendRawTransaction", "params": [format!("0x{raw}")] });
-    let reply = reqwest::Client::new().post(chain.url()).body(body.to_string()).send().await.unwrap();
-    let reply = reply.text().await.unwrap();
-    assert!(reply.contains("result"), "{reply}");
+    ask(chain, "eth_sendRawTransaction", serde_json::json!([format!("0x{raw}")])).await;
 }

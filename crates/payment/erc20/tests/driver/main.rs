@@ -193,8 +193,7 @@ async fn coin_comes_from_the_donor_of_the_development_chain() {
     let node = Node::start(folder.path(), &test.chain).await;
     // An account with key and without coin: its key is the fourth, its coin is taken away first.
     let poor = golem_dev_chain::dev_accounts()[3].address;
-    let body = serde_json::json!({ "id": 1, "method": "anvil_setBalance", "params": [text(poor), "0x0"] });
-    reqwest::Client::new().post(test.chain.url()).body(body.to_string()).send().await.unwrap();
+    fixture::ask(&test.chain, "anvil_setBalance", serde_json::json!([text(poor), "0x0"])).await;
     let fund = Fund { address: text(poor), network: Some("hoodi".into()), token: None, mint_only: false };
     let told = node.call(fund).await.unwrap();
     assert!(told.contains("ETH and 1000 tGLM on hoodi network"), "{told}");
