@@ -121,7 +121,7 @@ mod tests {
                 let digest = digest(text.as_bytes());
                 assert_eq!(hex::encode(digest), case[format!("{form}_sha3_256")]);
                 let signature = key.sign(&digest);
-                assert_eq!(hex::encode(&signature), case[format!("{form}_signature_hex")]);
+                assert_eq!(hex::encode(signature), case[format!("{form}_signature_hex")]);
                 assert_eq!(recover(&digest, signature.as_ref()).unwrap(), payment.payer_id);
             }
             assert!(says_the_same(&payment, canonical(&payment).as_bytes()));

@@ -29,13 +29,11 @@ pub(super) fn routes() -> Router<std::sync::Arc<crate::service::Service>> {
         .route("/invoices/{id}/reject", post(reject_invoice))
 }
 
-#[expect(clippy::unused_async, reason = "a handler")]
 async fn not_offered(_: Identity) -> ApiError {
     ApiError::null(StatusCode::NOT_IMPLEMENTED)
 }
 
 /// Daemons never reject notes: the requestor leaves them unanswered. The body is parsed all the same.
-#[expect(clippy::unused_async, reason = "a handler")]
 async fn reject_note(_: Identity, _: Query<Timeout>, _: Json<Rejection>) -> ApiError {
     ApiError::null(StatusCode::NOT_IMPLEMENTED)
 }

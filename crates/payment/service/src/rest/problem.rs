@@ -35,11 +35,15 @@ pub(super) fn answer(problem: &AllocationProblem, request: &Value) -> ApiError {
             json!({ "internalError": cause, "address": address, "paymentPlatform": platform }),
         ),
         AllocationProblem::Invalid { result, address, platform } => {
-            let (instance, detail, mut members) = invalid(result);
-            members["instance"] = json!(format!("{BASE}/validation-error/{instance}"));
-            members["address"] = json!(address);
-            members["paymentPlatform"] = json!(platform);
-            (StatusCode::BAD_REQUEST, "validation-error", detail, members)
+            let (instance, detail, members) = invalid(result);
+            let mut all = Map::new();
+            all.insert("instance".to_owned(), json!(format!("{BASE}/validation-error/{instance}")));
+            all.insert("address".to_owned(), json!(address));
+            all.insert("paymentPlatform".to_owned(), json!(platform));
+            if let Value::Object(members) = members {
+                all.extend(members);
+            }
+            (StatusCode::BAD_REQUEST, "validation-error", detail, Value::Object(all))
         }
     };
     let mut body = Map::new();

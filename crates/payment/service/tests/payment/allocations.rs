@@ -68,10 +68,10 @@ async fn lists_follow_every_change_and_an_allocation_ends_with_its_time() {
         list.as_array().unwrap().iter().map(|one| one["allocationId"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(ids(requestor.get("/allocations").await), [first.clone(), second.clone()]);
-    assert_eq!(ids(requestor.get("/allocations?maxItems=1").await), [first.clone()]);
+    assert_eq!(ids(requestor.get("/allocations?maxItems=1").await).join(","), first);
     assert_eq!(ids(requestor.get("/allocations?afterTimestamp=2050-01-01T00:00:00Z").await), [""; 0]);
     requestor.other("DELETE", &format!("/allocations/{first}"), Value::Null).await;
-    assert_eq!(ids(requestor.get("/allocations").await), [second.clone()]);
+    assert_eq!(ids(requestor.get("/allocations").await).join(","), second);
 
     let soon = golem_service::Clock::now(&golem_service::SystemClock) + chrono::TimeDelta::milliseconds(300);
     let new = json!({ "totalAmount": "1", "paymentPlatform": PLATFORM, "timeout": soon });

@@ -32,10 +32,9 @@ async fn notes_and_an_invoice_are_paid_once_and_settled_on_both_sides() {
     provider.wait_for("debitNote", &note, "DebitNoteSettledEvent").await;
     requestor.wait_for("invoice", &invoice, "InvoiceSettledEvent").await;
 
-    let driver = requestor.driver.lock().unwrap();
-    assert_eq!(driver.scheduled.len(), 1, "one transfer for note and rest");
-    assert_eq!(driver.scheduled.values().next().unwrap().amount.to_string(), "0.500");
-    drop(driver);
+    let transfers: Vec<_> = requestor.driver.lock().unwrap().scheduled.values().cloned().collect();
+    assert_eq!(transfers.len(), 1, "one transfer for note and rest");
+    assert_eq!(transfers[0].amount.to_string(), "0.500");
     let (paid, received) = (requestor.get("/payments?timeout=0").await, provider.get("/payments?timeout=5").await);
     assert_eq!(paid[0]["agreementPayments"], json!([{ "agreementId": agreement, "amount": "0.375" }]));
     assert_eq!(paid[0]["activityPayments"], json!([{ "activityId": activity, "amount": "0.125" }]));

@@ -1,6 +1,8 @@
 //! Two nodes that can bill and pay one another.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::Write;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,8 +31,8 @@ pub(crate) const PLATFORM: &str = "erc20-hoodi-tglm";
 pub(crate) const WAIT: Duration = Duration::from_secs(20);
 
 /// Key of the requestor in the recorded vectors.
-const REQUESTOR_KEY: &str = "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
-const PROVIDER_KEY: &str = "0202020202020202020202020202020202020202020202020202020202020202";
+pub(crate) const REQUESTOR_KEY: &str = "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+pub(crate) const PROVIDER_KEY: &str = "0202020202020202020202020202020202020202020202020202020202020202";
 
 /// Transfers that everybody can look up, by transaction.
 #[derive(Debug, Default)]
@@ -51,6 +53,18 @@ pub(crate) struct Driver {
     pub(crate) broken: bool,
     /// Transfers wait for [`Node::confirm`].
     pub(crate) manual: bool,
+    /// Where transfers are kept beyond the process.
+    pub(crate) journal: Option<PathBuf>,
+}
+
+impl Driver {
+    /// Knows what the journal says.
+    fn with_journal(journal: Option<PathBuf>) -> Self {
+        let text = journal.as_ref().and_then(|journal| std::fs::read_to_string(journal).ok()).unwrap_or_default();
+        let known = text.lines().map(|line| serde_json::from_str::<driver::SchedulePayment>(line).unwrap());
+        let scheduled = known.map(|transfer| (transfer.payment_id.clone().unwrap(), transfer)).collect();
+        Self { scheduled, journal, ..Self::default() }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -66,7 +80,9 @@ pub(crate) struct Node {
     stop: CancellationToken,
     key: SecretKey,
     config: Config,
-    dir: Arc<tempfile::TempDir>,
+    dir: PathBuf,
+    /// Removes the folder at the end.
+    folder: Option<Arc<tempfile::TempDir>>,
     world: World,
 }
 
@@ -82,6 +98,8 @@ pub(crate) struct World {
     pub(crate) away: Arc<Mutex<HashSet<NodeId>>>,
     /// Messages that peers do not know.
     pub(crate) unknown: Arc<Mutex<HashSet<String>>>,
+    /// Where drivers keep transfers beyond the process.
+    pub(crate) journal: Option<PathBuf>,
 }
 
 impl World {
@@ -95,6 +113,7 @@ impl World {
             buses: Arc::default(),
             away: Arc::default(),
             unknown: Arc::default(),
+            journal: None,
         }
     }
 
@@ -102,6 +121,16 @@ impl World {
     pub(crate) fn agree(&self, requestor: NodeId, provider: NodeId, session: &str) -> (String, String) {
         let agreement = uuid::Uuid::new_v4().simple().to_string().repeat(2);
         let activity = uuid::Uuid::new_v4().simple().to_string();
+        self.agree_on(requestor, provider, session, (agreement, activity))
+    }
+
+    pub(crate) fn agree_on(
+        &self,
+        requestor: NodeId,
+        provider: NodeId,
+        session: &str,
+        (agreement, activity): (String, String),
+    ) -> (String, String) {
         let now = Utc::now_for_test();
         let subscription = format!("{}-{}", "a".repeat(32), "b".repeat(64));
         let value = json!({
@@ -129,11 +158,17 @@ impl World {
     }
 
     pub(crate) async fn requestor_with(&self, config: Config) -> Node {
-        Node::start(self, REQUESTOR_KEY, config, Arc::new(tempfile::tempdir().unwrap())).await
+        let dir = tempfile::tempdir().unwrap();
+        let mut node = Node::start(self, REQUESTOR_KEY, config, dir.path().to_owned()).await;
+        node.folder = Some(Arc::new(dir));
+        node
     }
 
     pub(crate) async fn provider(&self) -> Node {
-        Node::start(self, PROVIDER_KEY, Config::default(), Arc::new(tempfile::tempdir().unwrap())).await
+        let dir = tempfile::tempdir().unwrap();
+        let mut node = Node::start(self, PROVIDER_KEY, Config::default(), dir.path().to_owned()).await;
+        node.folder = Some(Arc::new(dir));
+        node
     }
 }
 
@@ -191,7 +226,7 @@ impl Call for GetAgreementId {
 }
 
 impl Node {
-    async fn start(world: &World, key: &str, config: Config, dir: Arc<tempfile::TempDir>) -> Self {
+    pub(crate) async fn start(world: &World, key: &str, config: Config, dir: PathBuf) -> Self {
         let key: SecretKey = key.parse().unwrap();
         let id = key.node_id();
         let bus = Bus::new();
@@ -199,12 +234,12 @@ impl Node {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let ctx = Context {
             bus: bus.clone(),
-            data_dir: dir.path().to_owned(),
+            data_dir: dir.clone(),
             clock: Arc::new(SystemClock),
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
-        let driver = Arc::new(Mutex::new(Driver::default()));
+        let driver = Arc::new(Mutex::new(Driver::with_journal(world.journal.clone())));
         bind_neighbours(&bus, id, &key, world);
         bind_driver(&bus, &driver, &world.chain, &tasks);
         let handle: Handle = golem_payment_service::start(ctx, config.clone()).await.unwrap();
@@ -214,7 +249,7 @@ impl Node {
             .nest("/payment-api/v1", golem_payment_service::routes(handle))
             .layer(axum::Extension(Identity::new(id, "test")));
         let chain = Arc::clone(&world.chain);
-        Self { id, bus, router, driver, chain, tasks, stop, key, config, dir, world: world.clone() }
+        Self { id, bus, router, driver, chain, tasks, stop, key, config, dir, folder: None, world: world.clone() }
     }
 
     /// Stops the node and starts it again with the same data; its driver keeps what it was told.
@@ -222,9 +257,10 @@ impl Node {
         self.stop.cancel();
         self.tasks.close();
         tokio::time::timeout(WAIT, self.tasks.wait()).await.expect("the service does not stop");
-        let Self { key, config, dir, world, driver, .. } = self;
+        let Self { key, config, dir, folder, world, driver, .. } = self;
         let text: String = key.expose().iter().map(|byte| format!("{byte:02x}")).collect();
-        let node = Self::start(&world, &text, config, dir).await;
+        let mut node = Self::start(&world, &text, config, dir).await;
+        node.folder = folder;
         let known = std::mem::take(&mut *driver.lock().unwrap());
         *node.driver.lock().unwrap() = known;
         node
@@ -442,7 +478,12 @@ fn bind_driver(bus: &Bus, driver: &Arc<Mutex<Driver>>, chain: &Arc<Mutex<Chain>>
         let id = call.payment_id.clone().unwrap();
         let answer =
             if driver.broken { Err(GenericError::new("no endpoint of the chain answers")) } else { Ok(id.clone()) };
-        if answer.is_ok() && driver.scheduled.insert(id, call.clone()).is_none() && !driver.manual {
+        let is_new = answer.is_ok() && driver.scheduled.insert(id, call.clone()).is_none();
+        if let Some(journal) = driver.journal.as_ref().filter(|_| is_new) {
+            let mut file = std::fs::File::options().create(true).append(true).open(journal).unwrap();
+            writeln!(file, "{}", serde_json::to_string(&call).unwrap()).unwrap();
+        }
+        if is_new && !driver.manual {
             spawner.spawn(async move { notify(&own, &ledger, &call).await });
         }
         drop(driver);

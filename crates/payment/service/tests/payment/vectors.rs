@@ -77,8 +77,8 @@ fn compare(theirs: &Value, ours: &Value, names: &mut Names, at: &str) -> Result<
             if theirs.len() != ours.len() {
                 return Err(format!("{at}: {} elements instead of {}", ours.len(), theirs.len()));
             }
-            let pairs = theirs.iter().zip(ours).enumerate();
-            pairs.map(|(i, (theirs, ours))| compare(theirs, ours, names, &format!("{at}[{i}]"))).collect()
+            let mut pairs = theirs.iter().zip(ours).enumerate();
+            pairs.try_for_each(|(i, (theirs, ours))| compare(theirs, ours, names, &format!("{at}[{i}]")))
         }
         (Value::String(text), Value::String(ours)) => {
             let expected = names.ours(text);
@@ -210,6 +210,47 @@ async fn refusals_answer_as_recorded() {
     assert!(replay.failures.is_empty(), "{}", replay.failures.join("\n"));
 }
 
+fn all_messages() -> Vec<Vec<u8>> {
+    let cases = vectors("wire-messages.json");
+    let hex = cases.iter().map(|case| case["payload_flexbuffers_hex"].as_str().unwrap());
+    hex.map(|hex| (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect())
+        .collect()
+}
+
+/// Decodes as every message there is.
+fn decode_as_all(bytes: &[u8]) {
+    let _ = golem_bus::decode::<peer::SendDebitNote>(bytes);
+    let _ = golem_bus::decode::<peer::SendInvoice>(bytes);
+    let _ = golem_bus::decode::<peer::AcceptDebitNote>(bytes);
+    let _ = golem_bus::decode::<peer::AcceptInvoice>(bytes);
+    let _ = golem_bus::decode::<peer::RejectInvoiceV2>(bytes);
+    let _ = golem_bus::decode::<peer::CancelInvoice>(bytes);
+    let _ = golem_bus::decode::<peer::SendPayment>(bytes);
+    let _ = golem_bus::decode::<peer::SendPaymentWithBytes>(bytes);
+    let _ = golem_bus::decode::<peer::PaymentSync>(bytes);
+    let _ = golem_bus::decode::<peer::PaymentSyncWithBytes>(bytes);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(300))]
+
+    #[test]
+    fn damaged_messages_are_refused(which: usize, changes in proptest::collection::vec((0..2000_usize, 0..=255_u8), 1..4)) {
+        let messages = all_messages();
+        let mut bytes = messages[which % messages.len()].clone();
+        let len = bytes.len();
+        for (at, byte) in changes {
+            bytes[at % len] = byte;
+        }
+        decode_as_all(&bytes);
+    }
+
+    #[test]
+    fn any_bytes_are_decoded_or_refused(bytes: Vec<u8>) {
+        decode_as_all(&bytes);
+    }
+}
+
 /// A blob stands as `{"$blob": hex}` in the vectors, as a list of numbers in our JSON.
 fn without_blobs(value: &Value) -> Value {
     match value {
@@ -241,7 +282,7 @@ fn messages_have_the_bytes_of_official_daemons() {
         let payload = without_blobs(&case["payload"]);
         let name = case["address"].as_str().map(|address| address.rsplit('/').next().unwrap());
         type Reply<E> = Result<golem_model::payment::Ack, E>;
-        match name.or(case["type"].as_str()).unwrap() {
+        match name.or_else(|| case["type"].as_str()).unwrap() {
             "SendDebitNote" => check_wire::<peer::SendDebitNote>(&bytes, &payload),
             "AcceptDebitNote" => check_wire::<peer::AcceptDebitNote>(&bytes, &payload),
             "RejectDebitNote" => check_wire::<peer::RejectDebitNote>(&bytes, &payload),
