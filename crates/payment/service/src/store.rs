@@ -18,7 +18,7 @@ use golem_store::rusqlite::{self, Row};
 use golem_store::{Durability, OpenError, Store};
 pub(crate) use text::Text;
 
-const MIGRATIONS: &[&str] = &[include_str!("store/schema.sql")];
+pub(crate) const MIGRATIONS: &[&str] = &[include_str!("store/schema.sql")];
 
 /// Opens `payment.db` in the data folder.
 pub(crate) fn open(data_dir: &Path) -> Result<Store, OpenError> {

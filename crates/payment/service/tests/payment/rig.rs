@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -86,6 +86,8 @@ pub(crate) struct Node {
     world: World,
 }
 
+type DriverSettings = Arc<dyn Fn(&Path) -> golem_payment_erc20::Settings + Send + Sync>;
+
 /// What nodes share.
 #[derive(Clone)]
 pub(crate) struct World {
@@ -100,6 +102,8 @@ pub(crate) struct World {
     pub(crate) unknown: Arc<Mutex<HashSet<String>>>,
     /// Where drivers keep transfers beyond the process.
     pub(crate) journal: Option<PathBuf>,
+    /// Settings of the real driver for a data folder, where a test wants it in place of the fake one.
+    pub(crate) erc20: Option<DriverSettings>,
 }
 
 impl World {
@@ -114,6 +118,7 @@ impl World {
             away: Arc::default(),
             unknown: Arc::default(),
             journal: None,
+            erc20: None,
         }
     }
 
@@ -241,9 +246,16 @@ impl Node {
         };
         let driver = Arc::new(Mutex::new(Driver::with_journal(world.journal.clone())));
         bind_neighbours(&bus, id, &key, world);
-        bind_driver(&bus, &driver, &world.chain, &tasks);
-        let handle: Handle = golem_payment_service::start(ctx, config.clone()).await.unwrap();
-        register(&bus, id).await;
+        let handle: Handle = golem_payment_service::start(ctx.clone(), config.clone()).await.unwrap();
+        match &world.erc20 {
+            Some(settings) => {
+                golem_payment_erc20::start(ctx, settings(&dir)).await.unwrap();
+            }
+            None => {
+                bind_driver(&bus, &driver, &world.chain, &tasks);
+                register(&bus, id).await;
+            }
+        }
         world.buses.lock().unwrap().insert(id, bus.clone());
         let router = Router::new()
             .nest("/payment-api/v1", golem_payment_service::routes(handle))
@@ -439,6 +451,18 @@ fn bind_neighbours(bus: &Bus, id: NodeId, key: &SecretKey, world: &World) {
             Ok(signer.sign(&digest).as_ref().to_vec())
         }
     });
+    bus.bind::<identity::Get, _, _>(identity::ADDRESS, move |_, call| {
+        let own = matches!(call, identity::Get::ByDefault) || call == identity::Get::ByNodeId(id);
+        let info =
+            identity::IdentityInfo { alias: None, node_id: id, is_locked: false, is_default: true, deleted: false };
+        async move { Ok(own.then_some(info)) }
+    });
+    bus.bind::<identity::List, _, _>(identity::ADDRESS, move |_, _| {
+        let info =
+            identity::IdentityInfo { alias: None, node_id: id, is_locked: false, is_default: true, deleted: false };
+        async move { Ok(vec![info]) }
+    });
+    bus.bind::<identity::Subscribe, _, _>(identity::ADDRESS, |_, _| async { Ok(identity::Ack {}) });
     let agreements = world.agreements.clone();
     bus.bind::<GetAgreement, _, _>(market::PUBLIC_ADDRESS, move |caller, call| {
         let found = agreements.0.lock().unwrap().get(call.agreement_id.as_str()).cloned();
