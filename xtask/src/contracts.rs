@@ -38,7 +38,8 @@ pub(crate) fn build() -> Result<()> {
             "bytecode": format!("0x{bytecode}"),
         });
         let path = root.join("artifacts").join(format!("{name}.json"));
-        fs::write(&path, serde_json::to_string_pretty(&artifact)? + "\n").with_context(|| path.display().to_string())?;
+        fs::write(&path, serde_json::to_string_pretty(&artifact)? + "\n")
+            .with_context(|| path.display().to_string())?;
         println!("{}", path.display());
     }
     Ok(())

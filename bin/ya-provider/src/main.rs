@@ -1,1 +1,3 @@
-fn main() {}
+fn main() -> std::process::ExitCode {
+    golem_agent_provider::run(std::env::args_os())
+}

@@ -221,7 +221,8 @@ struct AtEndWire {
 impl From<AtEndWire> for AtEnd {
     fn from(wire: AtEndWire) -> Self {
         let flat = wire.head.map(CapturePart::Head);
-        let flat = flat.or(wire.tail.map(CapturePart::Tail)).or(wire.head_tail.map(CapturePart::HeadTail));
+        let flat =
+            flat.or_else(|| wire.tail.map(CapturePart::Tail)).or_else(|| wire.head_tail.map(CapturePart::HeadTail));
         Self { part: flat.or(wire.part), format: wire.format }
     }
 }

@@ -1,5 +1,14 @@
 //! A relay and nodes in virtual time, over a network that loses packets and restarts its members.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "test code"
+)]
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 

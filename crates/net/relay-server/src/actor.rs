@@ -78,7 +78,7 @@ pub(crate) fn spawn(
     let run = async move {
         info!(address = %actor.main.local_addr(), "relay listens");
         loop {
-            let timeout = actor.server.next_timeout().map_or(Instant::now() + FOREVER, |at| started + at);
+            let timeout = actor.server.next_timeout().map_or_else(|| Instant::now() + FOREVER, |at| started + at);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,

@@ -1,5 +1,14 @@
 //! Packets of real peers: decoded, encoded again byte for byte, proofs checked and reproduced.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "test code"
+)]
+
 use std::path::PathBuf;
 
 use golem_keys::{PublicKey, SecretKey};

@@ -154,8 +154,8 @@ mod tests {
                 let next = have.iter().position(|had| !had).unwrap_or(400);
                 prop_assert_eq!(reassembly.next(), next as u64);
                 let mut expected: Vec<(u64, u64)> = Vec::new();
-                for at in next..400 {
-                    if have[at] {
+                for (at, had) in have.iter().enumerate().skip(next) {
+                    if *had {
                         match expected.last_mut() {
                             Some((_, to)) if *to == at as u64 => *to += 1,
                             _ => expected.push((at as u64, at as u64 + 1)),

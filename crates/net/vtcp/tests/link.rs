@@ -1,5 +1,14 @@
 //! Two stacks over a link that loses, delays and reorders packets, in virtual time.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "test code"
+)]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! The committed example is what its source says, and draws what it should.
-#![expect(clippy::unwrap_used, reason = "test code")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

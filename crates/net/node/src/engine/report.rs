@@ -173,7 +173,7 @@ fn describe_session(now: Duration, session: &SessionInfo, last: Option<Rate>) ->
         SessionKind::Relay => (NodeId::default(), "relay"),
         SessionKind::Node(node) => (node, "p2p"),
     };
-    let last = last.unwrap_or(Rate { at: now.saturating_sub(session.age), tx: 0, rx: 0 });
+    let last = last.unwrap_or_else(|| Rate { at: now.saturating_sub(session.age), tx: 0, rx: 0 });
     let since = now.saturating_sub(last.at);
     SessionResponse {
         node_id: Some(node_id),

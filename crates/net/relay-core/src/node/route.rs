@@ -29,6 +29,13 @@ const UNKNOWN_SLOT_PACKETS_MAX: usize = 32;
 /// Least time between two look-ups of the session key of one node.
 const KEY_REFRESH: Time = Time::from_secs(10);
 
+/// One hop towards a node.
+struct Way {
+    to: SocketAddr,
+    session: SessionId,
+    slot: u32,
+}
+
 impl Node {
     /// Sends a payload to the node that has the identity `to`: directly, through the relay, or when a way is found.
     pub fn send(&mut self, now: Time, to: NodeId, reliable: bool, payload: Bytes) {
@@ -42,12 +49,13 @@ impl Node {
             return;
         }
         if let Some((address, session)) = self.usable_session(node).map(|session| (session.address, session.id)) {
-            self.forward(now, node, address, session, DIRECT_SLOT, flags, &payload);
+            self.forward(now, node, Way { to: address, session, slot: DIRECT_SLOT }, flags, &payload);
             return;
         }
         let slot = self.peers.get(&node).and_then(|peer| peer.slot);
         if let (Some(slot), Some(session)) = (slot, self.relay.session()) {
-            self.forward(now, node, self.config.relay, session, slot, flags, &payload);
+            let way = Way { to: self.config.relay, session, slot };
+            self.forward(now, node, way, flags, &payload);
             self.dial(now, node);
             return;
         }
@@ -58,16 +66,8 @@ impl Node {
         self.look_up(now, node, None);
     }
 
-    fn forward(
-        &mut self,
-        now: Time,
-        node: NodeId,
-        to: SocketAddr,
-        session: SessionId,
-        slot: u32,
-        flags: Flags,
-        payload: &[u8],
-    ) {
+    fn forward(&mut self, now: Time, node: NodeId, way: Way, flags: Flags, payload: &[u8]) {
+        let Way { to, session, slot } = way;
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.used = now;
         let seal = peer.seal.as_ref().filter(|_| self.config.encrypt && peer.encrypts && !flags.has(Flags::KEY_SYNC));
