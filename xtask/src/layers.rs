@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["golem-net-relay-wire", "golem-net-relay-core", "golem-net-vtcp", "golem-market-core", "golem-payment-core"],
     ),
     ("ground", &["golem-bus", "golem-store", "golem-service", "golem-runtime-api", "golem-net-udp"]),
-    ("shell", &["golem-api-rest"]),
+    ("shell", &["golem-api-rest", "golem-api-client", "golem-runtime-image"]),
     (
         "services",
         &[

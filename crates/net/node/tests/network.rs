@@ -68,7 +68,7 @@ struct Relay {
     tasks: TaskTracker,
 }
 
-async fn relay_at(addr: SocketAddr) -> Relay {
+fn relay_at(addr: SocketAddr) -> Relay {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let mut config = relay::Config::new(addr);
     config.core.difficulty = 4;
@@ -77,8 +77,8 @@ async fn relay_at(addr: SocketAddr) -> Relay {
     Relay { addr: handle.addr(), stop, tasks }
 }
 
-async fn relay() -> Relay {
-    relay_at(([127, 0, 0, 1], 0).into()).await
+fn relay() -> Relay {
+    relay_at(([127, 0, 0, 1], 0).into())
 }
 
 impl Relay {
@@ -206,7 +206,7 @@ impl TestNode {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_reach_another_node_on_every_channel() {
-    let relay = relay().await;
+    let relay = relay();
     let (a, b) = (node(&relay).await, node(&relay).await);
     for channel in [Channel::Reliable, Channel::Unreliable, Channel::Transfer] {
         for to_b in [true, false] {
@@ -227,7 +227,7 @@ async fn calls_reach_another_node_on_every_channel() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn own_identities_are_called_without_the_network() {
-    let relay = relay().await;
+    let relay = relay();
     let alias = SecretKey::generate();
     let a = node_with(relay.addr, vec![SecretKey::generate(), alias.clone()], |_| {}).await;
     for channel in [Channel::Reliable, Channel::Unreliable, Channel::Transfer] {
@@ -241,7 +241,7 @@ async fn own_identities_are_called_without_the_network() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_keep_their_order_and_big_bodies_arrive_whole() {
-    let relay = relay().await;
+    let relay = relay();
     let (a, b) = (node(&relay).await, node(&relay).await);
     let address = remote(Channel::Reliable, b.id, "/public/test");
     let items: Vec<u32> =
@@ -264,7 +264,7 @@ async fn streams_keep_their_order_and_big_bodies_arrive_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_keep_their_code_and_text() {
-    let relay = relay().await;
+    let relay = relay();
     let (a, b) = (node(&relay).await, node(&relay).await);
     let refused = a.echo(Channel::Reliable, b.id, b"refuse").await.unwrap_err();
     assert_eq!(refused, CallError::Service("refused".to_owned()));
@@ -288,7 +288,7 @@ async fn errors_keep_their_code_and_text() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pushes_arrive_and_answer_at_once() {
-    let relay = relay().await;
+    let relay = relay();
     let (a, b) = (node(&relay).await, node(&relay).await);
     let (seen, mut arrived) = tokio::sync::mpsc::channel(4);
     let service = move |request: RawRequest| {
@@ -308,7 +308,7 @@ async fn pushes_arrive_and_answer_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn broadcasts_reach_subscribers_of_the_topic() {
-    let relay = relay().await;
+    let relay = relay();
     let (a, b, c) = (node(&relay).await, node(&relay).await, node(&relay).await);
     let (seen, mut arrived) = tokio::sync::mpsc::channel(64);
     for to in [&b, &c] {
@@ -336,7 +336,7 @@ async fn broadcasts_reach_subscribers_of_the_topic() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn relayed_nodes_reach_each_other() {
-    let relay = relay().await;
+    let relay = relay();
     let relayed = |config: &mut Config| config.direct = false;
     let a = node_with(relay.addr, vec![SecretKey::generate()], relayed).await;
     let b = node_with(relay.addr, vec![SecretKey::generate()], relayed).await;
@@ -348,7 +348,7 @@ async fn relayed_nodes_reach_each_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_peer_is_called_again() {
-    let relay = relay().await;
+    let relay = relay();
     let a = node(&relay).await;
     let key = SecretKey::generate();
     let b = node_with(relay.addr, vec![key.clone()], |_| {}).await;
@@ -369,7 +369,7 @@ async fn a_restarted_peer_is_called_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_relay_is_found_again() {
-    let first = relay().await;
+    let first = relay();
     let addr = first.addr;
     let keep = |config: &mut Config| {
         config.session_expiration = Duration::from_millis(300);
@@ -379,7 +379,7 @@ async fn a_restarted_relay_is_found_again() {
     let b = node_with(addr, vec![SecretKey::generate()], keep).await;
     a.echo(Channel::Reliable, b.id, b"x").await.unwrap();
     first.stop().await;
-    let second = relay_at(addr).await;
+    let second = relay_at(addr);
     a.reaches(b.id).await;
     b.reaches(a.id).await;
     second.stop().await;
@@ -387,7 +387,7 @@ async fn a_restarted_relay_is_found_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_to_a_node_that_stops_ends_with_an_error() {
-    let relay = relay().await;
+    let relay = relay();
     let (a, b) = (node(&relay).await, node(&relay).await);
     b.bus.bind_raw("/public/slow", Arc::new(|_: RawRequest| RawReply::future(std::future::pending())));
     a.echo(Channel::Reliable, b.id, b"x").await.unwrap();
@@ -405,7 +405,7 @@ async fn a_call_to_a_node_that_stops_ends_with_an_error() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_identity_can_call_and_be_called() {
-    let relay = relay().await;
+    let relay = relay();
     let (a, b) = (node(&relay).await, node(&relay).await);
     a.echo(Channel::Reliable, b.id, b"x").await.unwrap();
     let alias = SecretKey::generate();
@@ -426,7 +426,7 @@ async fn a_new_identity_can_call_and_be_called() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_local_endpoints_tell_the_state() {
-    let relay = relay().await;
+    let relay = relay();
     let (a, b) = (node(&relay).await, node(&relay).await);
     a.reaches(b.id).await;
     a.is_direct_with(b.id).await;
@@ -452,7 +452,7 @@ async fn the_local_endpoints_tell_the_state() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_datagrams_change_nothing() {
-    let relay = relay().await;
+    let relay = relay();
     let (a, b) = (node(&relay).await, node(&relay).await);
     a.echo(Channel::Reliable, b.id, b"x").await.unwrap();
     let stranger = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -472,7 +472,7 @@ async fn hostile_datagrams_change_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_takes_less_than_a_millisecond() {
-    let relay = relay().await;
+    let relay = relay();
     let (a, b) = (node(&relay).await, node(&relay).await);
     a.reaches(b.id).await;
     a.is_direct_with(b.id).await;
@@ -490,7 +490,7 @@ async fn a_call_takes_less_than_a_millisecond() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bulk_moves_without_stalls() {
-    let relay = relay().await;
+    let relay = relay();
     for direct in [true, false] {
         let kind = |config: &mut Config| config.direct = direct;
         let a = node_with(relay.addr, vec![SecretKey::generate()], kind).await;

@@ -71,6 +71,7 @@ impl Forward {
 }
 
 /// Content of one UDP payload.
+#[expect(clippy::large_enum_variant, reason = "lives on the stack for the time of one datagram")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Datagram {
     Forward(Forward),

@@ -67,6 +67,7 @@ pub struct Request {
     pub kind: Option<RequestKind>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "lives on the stack for the time of one datagram")]
 #[derive(Clone, PartialEq, Oneof)]
 pub enum RequestKind {
     #[prost(message, tag = "10")]
