@@ -86,6 +86,7 @@ where
 {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
+    let mut probes = Vec::new();
     let mut heard = Instant::now();
     let mut ticks = keep_alive.map(|keep_alive| {
         let mut ticks = interval_at(heard + keep_alive.interval, keep_alive.interval);
@@ -96,7 +97,7 @@ where
         if output.is_empty() {
             output = link.take_output();
         }
-        let probes = link.take_probes();
+        probes.extend(link.take_probes());
         input.reserve(READ_BYTES);
         // Reads and writes lose nothing when another arm wins; a tick that is not taken comes again.
         tokio::select! {
@@ -123,7 +124,12 @@ where
                 Err(error) => break error.into(),
             },
             // Nothing to read or write just now, so whoever probes may know that the other end is there.
-            () = std::future::ready(()), if !probes.is_empty() => {}
+            () = std::future::ready(()), if !probes.is_empty() => {
+                for probe in probes.drain(..) {
+                    // Whoever probed may have gone.
+                    let _ = probe.send(());
+                }
+            }
             () = link.woken() => {}
             _ = async { match ticks.as_mut() { Some(ticks) => ticks.tick().await, None => std::future::pending().await } } => {
                 let KeepAlive { interval, timeout } = keep_alive.unwrap_or_default();
@@ -137,19 +143,17 @@ where
                 }
             }
         }
-        for probe in probes {
-            // Whoever probed may have gone.
-            let _ = probe.send(());
-        }
     };
     if matches!(end, End::Stopped) {
         // At the end of the deadline the rest is lost, as it would be by a crash.
         let _ = tokio::time::timeout(FLUSH, async {
-            while !output.is_empty() {
+            loop {
                 writer.write_all_buf(&mut output).await?;
                 output = link.take_output();
+                if output.is_empty() {
+                    return writer.shutdown().await;
+                }
             }
-            writer.shutdown().await
         })
         .await;
     }
@@ -167,7 +171,7 @@ async fn frames<R: Role>(input: &mut BytesMut, bus: &Arc<Inner>, link: &Arc<Link
     Ok(())
 }
 
-/// Answers a call that came over `link`; `lost` is what it gets when nothing is bound there.
+/// Answers a call that came over `link`; `unknown` is what it gets when nothing is bound there.
 pub(crate) fn serve(bus: &Inner, link: &Arc<Link>, call: CallRequest, unknown: impl FnOnce(&str) -> RawError) {
     let service = match bus.table.find(&call.address) {
         Some(Target::Process(service)) => service,

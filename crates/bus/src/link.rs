@@ -24,6 +24,9 @@ const OPEN_CALLS_MAX: usize = 65_536;
 /// A reader that takes nothing for so long, with a full backlog, is cut off.
 pub(crate) const STALL: Duration = Duration::from_secs(10);
 
+/// How long whoever registers a taken id waits for news of its owner.
+const PROBE: Duration = Duration::from_secs(1);
+
 /// Official request ids are decimal numbers below 2^53.
 const ID_LIMIT: u64 = 1 << 53;
 
@@ -198,7 +201,8 @@ impl Link {
                 replies.send(chunk_of(reply), bytes);
             }
             Some(Open::Forward { caller, request_id }) => {
-                if caller.has_room().await {
+                // Waiting for oneself would never end.
+                if caller.number == self.number || caller.has_room().await {
                     // A caller that has just closed needs no reply.
                     let _ = caller.send(Kind::Reply(CallReply { request_id, ..reply }));
                 }
@@ -249,6 +253,7 @@ impl Link {
     }
 
     /// Returns when the driver has looked whether the other end is still there, and has closed this if not.
+    /// An other end that never stops sending is there.
     pub(crate) async fn probe(&self) {
         let (done, wait) = oneshot::channel();
         lock(&self.probes).push(done);
@@ -257,6 +262,7 @@ impl Link {
             biased;
             () = self.closed() => {}
             _ = wait => {}
+            () = tokio::time::sleep(PROBE) => {}
         }
     }
 
