@@ -18,6 +18,9 @@ pub const DECIMALS: u32 = 18;
 /// Largest exponent and number of places that are read; beyond it a short text would become a huge number.
 const PLACES_MAX: u32 = 60;
 
+/// Places that an amount can have: a float has 16 digits of its own before its exponent moves the point.
+const SCALE_MAX: u32 = PLACES_MAX + 16;
+
 /// Largest amount that enters the books, in whole GLM: far above all tokens there are, and low enough that sums of
 /// billions of such amounts fit the integer behind.
 const WHOLE_MAX_EXPONENT: u32 = 40;
@@ -27,7 +30,7 @@ const WHOLE_MAX_EXPONENT: u32 = 40;
 pub struct Amount {
     negative: bool,
     digits: U256,
-    /// Places after the point, at most [`PLACES_MAX`] + 16.
+    /// Places after the point, at most [`SCALE_MAX`].
     scale: u32,
 }
 
@@ -37,7 +40,7 @@ pub enum ParseAmountError {
     Empty,
     #[error("invalid digit found in string")]
     Digit,
-    #[error("the amount has more than {PLACES_MAX} places or too many digits")]
+    #[error("the amount has more than {SCALE_MAX} places or too many digits")]
     TooLong,
 }
 
@@ -174,7 +177,7 @@ impl Amount {
                     digits = push_digit(digits, byte - b'0').ok_or(ParseAmountError::TooLong)?;
                     places += u32::from(point);
                     seen = true;
-                    if places > PLACES_MAX {
+                    if places > SCALE_MAX {
                         return Err(ParseAmountError::TooLong);
                     }
                 }
@@ -195,7 +198,7 @@ impl Amount {
         let shift = i64::from(exponent) - i64::from(places);
         let size = u32::try_from(shift.unsigned_abs()).map_err(|_| ParseAmountError::TooLong)?;
         if shift <= 0 {
-            return if size <= PLACES_MAX + 16 {
+            return if size <= SCALE_MAX {
                 Ok(Self { negative, digits, scale: size })
             } else {
                 Err(ParseAmountError::TooLong)

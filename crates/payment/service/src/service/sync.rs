@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use golem_model::payment::peer::{
     AcceptDebitNote, AcceptInvoice, AcceptRejectError, PaymentSync, PaymentSyncError, PaymentSyncNeeded,
     PaymentSyncWithBytes, RejectInvoiceV2, SendError,
@@ -88,7 +88,7 @@ impl Service {
     async fn tell_due_peers(self: &Arc<Self>) -> Result<Option<chrono::DateTime<chrono::Utc>>, StoreError> {
         let now = self.now();
         // Whoever is being told is out of the way until the attempt has surely ended.
-        let busy = now + TimeDelta::minutes(10);
+        let busy = (now + TimeDelta::minutes(10)).trunc_subsecs(6);
         let take = move |db: &Connection| {
             let due = outbox::due(db, now, PEERS_AT_ONCE)?;
             for (owner, peer, retries) in &due {
@@ -99,12 +99,12 @@ impl Service {
         let (due, next) = self.store.write(move |db| take(db)).await?;
         for (owner, peer, retries) in due {
             let service = Arc::clone(self);
-            self.tasks.spawn(async move { service.sync_peer((owner, peer), retries).await });
+            self.tasks.spawn(async move { service.sync_peer((owner, peer), retries, busy).await });
         }
         Ok(next)
     }
 
-    async fn sync_peer(self: Arc<Self>, parties: (NodeId, NodeId), retries: u32) {
+    async fn sync_peer(self: Arc<Self>, parties: (NodeId, NodeId), retries: u32, busy: DateTime<Utc>) {
         let outcome = self.tell_all(parties).await;
         let (next, retries) = match outcome {
             Ok(more) => {
@@ -121,7 +121,8 @@ impl Service {
             if outbox::of_peer(db, parties, 1)?.is_empty() {
                 // Removing any notice removes the row of a peer with none.
                 outbox::remove(db, parties, Notice::Payment, "")?;
-            } else {
+            } else if outbox::next_of(db, parties)?.is_none_or(|next| next >= busy) {
+                // A peer that asked during the attempt is told again at once: its row was woken meanwhile.
                 outbox::schedule(db, parties, next, retries)?;
             }
             Ok::<_, StoreError>(())

@@ -83,6 +83,15 @@ pub(crate) fn next_due(db: &Connection) -> Result<Option<DateTime<Utc>>> {
     Ok(next.flatten().map(from_micros))
 }
 
+/// When a peer is told next, if it is to be told.
+pub(crate) fn next_of(db: &Connection, (owner, peer): (NodeId, NodeId)) -> Result<Option<DateTime<Utc>>> {
+    let next: Option<Option<i64>> = db
+        .prepare_cached("SELECT next FROM sync_peer WHERE owner = ?1 AND peer = ?2")?
+        .query_row(params![Text(owner), Text(peer)], |row| row.get(0))
+        .optional()?;
+    Ok(next.flatten().map(from_micros))
+}
+
 /// Sets when a peer is tried (again). `None`: not any more.
 pub(crate) fn schedule(
     db: &Connection,
@@ -114,7 +123,9 @@ pub(crate) fn wake_all(db: &Connection, now: DateTime<Utc>) -> Result<()> {
 
 /// Direct sending has failed: the sync job takes over at `next` unless it is at work already.
 pub(crate) fn take_over(db: &Connection, (owner, peer): (NodeId, NodeId), next: DateTime<Utc>) -> Result<()> {
-    db.prepare_cached("UPDATE sync_peer SET next = ?3 WHERE owner = ?1 AND peer = ?2 AND retries = 0")?
-        .execute(params![Text(owner), Text(peer), next.timestamp_micros()])?;
+    db.prepare_cached(
+        "UPDATE sync_peer SET next = min(coalesce(next, ?3), ?3) WHERE owner = ?1 AND peer = ?2 AND retries = 0",
+    )?
+    .execute(params![Text(owner), Text(peer), next.timestamp_micros()])?;
     Ok(())
 }
