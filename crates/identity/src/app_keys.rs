@@ -106,7 +106,7 @@ impl KeyRing {
         self.rest.insert(&key);
         self.lock().push(key.clone());
         let text = key.key.clone();
-        self.events.tell(Event::NewKey(key));
+        self.events.tell(&Event::NewKey(key).into());
         Ok(text)
     }
 
@@ -170,7 +170,7 @@ impl KeyRing {
             Ok(still) => self.rest.insert(&still),
             Err(_) => self.rest.remove(&gone.key),
         }
-        self.events.tell(Event::DroppedKey(gone.clone()));
+        self.events.tell(&Event::DroppedKey(gone.clone()).into());
     }
 
     fn is_auto(&self, name: &str) -> bool {

@@ -146,6 +146,6 @@ async fn create(
 ) -> Result<Entry, StartError> {
     let keystore = golem_keys::Keystore::seal_for(&secret, "").map_err(|error| StartError::Seal(error.to_string()))?;
     let entry = Entry { alias, keystore, protected: false, secret: Some(secret.clone()), deleted: false };
-    store.insert(secret.node_id(), &entry, default).await?;
+    store.insert(secret.node_id(), entry.clone(), default).await?;
     Ok(entry)
 }

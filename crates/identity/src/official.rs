@@ -14,9 +14,10 @@ use crate::book::Entry;
 use crate::store::IdentityStore;
 
 #[derive(Debug, Default)]
-struct Found {
-    identities: Vec<(NodeId, Entry, bool)>,
-    keys: Vec<AppKey>,
+pub(crate) struct Found {
+    /// Each with its mark as the default.
+    pub(crate) identities: Vec<(NodeId, Entry, bool)>,
+    pub(crate) keys: Vec<AppKey>,
 }
 
 pub(crate) async fn take_over(store: &IdentityStore, data_dir: &Path) -> Result<(), StartError> {
@@ -29,15 +30,7 @@ pub(crate) async fn take_over(store: &IdentityStore, data_dir: &Path) -> Result<
         .map_err(|error| StartError::TakeOver(error.to_string()))?
         .map_err(|error| StartError::TakeOver(error.to_string()))?;
     let (identities, keys) = (found.identities.len(), found.keys.len());
-    for (id, entry, default) in found.identities {
-        store.insert(id, &entry, false).await?;
-        if default {
-            store.mark_default(id).await?;
-        }
-    }
-    for key in found.keys {
-        store.insert_key(key).await?;
-    }
+    store.take_over(found).await?;
     info!(identities, keys, "took over an official data directory");
     Ok(())
 }
@@ -79,7 +72,7 @@ fn read(path: &Path) -> Result<Found, rusqlite::Error> {
         let (name, key, identity, created, origins) = row?;
         let created = NaiveDateTime::parse_from_str(&created, "%Y-%m-%d %H:%M:%S%.f");
         match (identity.parse::<NodeId>(), created) {
-            (Ok(identity), Ok(created_date)) => {
+            (Ok(identity), Ok(created_date)) if found.identities.iter().any(|(id, ..)| *id == identity) => {
                 let allow_origins = origins.as_deref().map(origin_list).unwrap_or_default();
                 found.keys.push(AppKey { name, key, role: ROLE.to_owned(), identity, created_date, allow_origins });
             }

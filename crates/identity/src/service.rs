@@ -90,7 +90,7 @@ impl Service {
         };
         let _writing = self.writing.lock().await;
         self.read().check_new(id, entry.alias.as_deref())?;
-        self.store.insert(id, &entry, false).await.map_err(store_error)?;
+        self.store.insert(id, entry.clone(), false).await.map_err(store_error)?;
         let unlocked = entry.secret.is_some();
         self.write().insert(id, entry);
         if unlocked {
@@ -145,7 +145,8 @@ impl Service {
         let id = request.node_id;
         let keystore = self.read().live(id)?.keystore.clone();
         let password = request.password;
-        let opened = blocking(move || keystore.open(&password)).await?;
+        let trial = keystore.clone();
+        let opened = blocking(move || trial.open(&password)).await?;
         let secret = opened.map_err(|error| match error {
             KeystoreError::Password => Error::InvalidPassword,
             other => Error::BadKeyStoreFormat(other.to_string()),
@@ -154,7 +155,10 @@ impl Service {
             return Err(Error::BadKeyStoreFormat(format!("the key inside belongs to {}", secret.node_id())));
         }
         let _writing = self.writing.lock().await;
-        self.read().live(id)?;
+        // The password may have changed while the old one was tried.
+        if self.read().live(id)?.keystore != keystore {
+            return Err(Error::InvalidPassword);
+        }
         self.write().change(id, |entry| entry.secret = Some(secret));
         self.tell(Event::AccountUnlocked { identity: id });
         self.read().info(id)
@@ -188,7 +192,7 @@ impl Service {
 
     fn tell(&self, event: Event) {
         self.changed.send_replace(());
-        self.events.tell(event);
+        self.events.tell(&event.into());
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Book> {

@@ -7,11 +7,12 @@ use chrono::NaiveDateTime;
 use golem_keys::Keystore;
 use golem_model::NodeId;
 use golem_model::app_key::AppKey;
-use golem_store::rusqlite::{self, OptionalExtension, Row, params};
+use golem_store::rusqlite::{self, Row, Transaction, params};
 use golem_store::{Durability, OpenError, Store, StoreError};
 
 use crate::StartError;
 use crate::book::Entry;
+use crate::official::Found;
 
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE identity (
@@ -78,18 +79,18 @@ impl IdentityStore {
     }
 
     /// Adds an identity; as the default it takes the mark from all others.
-    pub(crate) async fn insert(&self, id: NodeId, entry: &Entry, default: bool) -> Result<(), StoreError> {
-        let (alias, keystore, protected) = (entry.alias.clone(), entry.keystore.to_json(), entry.protected);
+    pub(crate) async fn insert(&self, id: NodeId, entry: Entry, default: bool) -> Result<(), StoreError> {
+        self.0.write(move |tx| insert(tx, id, &entry, default)).await
+    }
+
+    /// Stores all that an official data directory holds, or nothing.
+    pub(crate) async fn take_over(&self, found: Found) -> Result<(), StoreError> {
         self.0
             .write(move |tx| {
-                if default {
-                    tx.execute("UPDATE identity SET is_default = 0", [])?;
+                for (id, entry, default) in &found.identities {
+                    insert(tx, *id, entry, *default)?;
                 }
-                tx.execute(
-                    "INSERT INTO identity (node_id, alias, keystore, protected, is_default) VALUES (?, ?, ?, ?, ?)",
-                    params![id.to_string(), alias, keystore, protected, default],
-                )?;
-                Ok(())
+                found.keys.iter().try_for_each(|key| insert_key(tx, key))
             })
             .await
     }
@@ -147,22 +148,7 @@ impl IdentityStore {
     }
 
     pub(crate) async fn insert_key(&self, key: AppKey) -> Result<(), StoreError> {
-        self.0
-            .write(move |tx| {
-                tx.execute(
-                    "INSERT INTO app_key (name, key, role, identity, created, allow_origins) VALUES (?, ?, ?, ?, ?, ?)",
-                    params![
-                        key.name,
-                        key.key,
-                        key.role,
-                        key.identity.to_string(),
-                        key.created_date.format("%Y-%m-%dT%H:%M:%S%.f").to_string(),
-                        key.allow_origins.join(&ORIGIN_END.to_string()),
-                    ],
-                )?;
-                Ok(())
-            })
-            .await
+        self.0.write(move |tx| insert_key(tx, &key)).await
     }
 
     pub(crate) async fn remove_key(&self, name: String) -> Result<(), StoreError> {
@@ -173,20 +159,32 @@ impl IdentityStore {
             })
             .await
     }
+}
 
-    /// Marks `id` as the default if no identity is.
-    pub(crate) async fn mark_default(&self, id: NodeId) -> Result<(), StoreError> {
-        self.0
-            .write(move |tx| {
-                let marked: Option<i64> =
-                    tx.query_row("SELECT 1 FROM identity WHERE is_default", [], |row| row.get(0)).optional()?;
-                if marked.is_none() {
-                    tx.execute("UPDATE identity SET is_default = 1 WHERE node_id = ?", [id.to_string()])?;
-                }
-                Ok(())
-            })
-            .await
+fn insert(tx: &Transaction<'_>, id: NodeId, entry: &Entry, default: bool) -> Result<(), StoreError> {
+    if default {
+        tx.execute("UPDATE identity SET is_default = 0", [])?;
     }
+    tx.execute(
+        "INSERT INTO identity (node_id, alias, keystore, protected, is_default) VALUES (?, ?, ?, ?, ?)",
+        params![id.to_string(), entry.alias, entry.keystore.to_json(), entry.protected, default],
+    )?;
+    Ok(())
+}
+
+fn insert_key(tx: &Transaction<'_>, key: &AppKey) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO app_key (name, key, role, identity, created, allow_origins) VALUES (?, ?, ?, ?, ?, ?)",
+        params![
+            key.name,
+            key.key,
+            key.role,
+            key.identity.to_string(),
+            key.created_date.format("%Y-%m-%dT%H:%M:%S%.f").to_string(),
+            key.allow_origins.join(&ORIGIN_END.to_string()),
+        ],
+    )?;
+    Ok(())
 }
 
 fn key_of(row: &Row<'_>) -> rusqlite::Result<AppKey> {
