@@ -119,6 +119,11 @@ impl Batch {
         log.results.len() == self.script.len() && log.results.iter().all(|result| result.result == Outcome::Ok)
     }
 
+    /// Whether no command was left out, as after the failure of one before it.
+    pub fn ran_to_its_end(&self) -> bool {
+        self.finished() == self.script.len()
+    }
+
     /// Commands that have ended.
     pub fn finished(&self) -> usize {
         self.log().results.len()
@@ -298,7 +303,7 @@ mod tests {
         batch.end();
         let all = vec![(0, true, false), (1, true, false), (2, true, true)];
         assert_eq!(ask(&batch, None).await, Ok(all));
-        assert!(!batch.is_done());
+        assert!(!batch.is_done() && batch.ran_to_its_end());
     }
 
     #[tokio::test(start_paused = true)]
@@ -311,6 +316,7 @@ mod tests {
             assert_eq!(ask(&batch, index).await, Ok(vec![(0, true, true)]));
         }
         assert_eq!(before.elapsed(), Duration::ZERO);
+        assert!(!batch.ran_to_its_end());
     }
 
     #[tokio::test]

@@ -233,7 +233,7 @@ impl Unit {
             let mut activity = self.lock();
             let all = || activity.batches.values();
             let (done, cmds): (usize, usize) =
-                (all().filter(|b| b.is_done()).count(), all().map(|b| b.script.len()).sum());
+                (all().filter(|b| b.ran_to_its_end()).count(), all().map(|b| b.script.len()).sum());
             let finished: usize = all().map(|batch| batch.finished()).sum();
             let count = json!({
                 "batches_done": done,
