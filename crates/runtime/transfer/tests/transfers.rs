@@ -1,5 +1,5 @@
 //! Transfers against a web server and against files published on a bus (spec 53 §8).
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+#![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::path::Path;
 use std::sync::Arc;

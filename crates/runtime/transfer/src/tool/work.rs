@@ -116,7 +116,8 @@ fn cannot_open(path: &Path, error: &std::io::Error) -> RpcError {
 
 fn failed(error: TransferError) -> RpcError {
     RpcError::failed(match error {
-        TransferError::Bus(error @ (BusError::Failure(_) | BusError::BadRequest(_))) => error.to_string(),
+        // Its text begins so already.
+        TransferError::Bus(error @ BusError::Failure(_)) => error.to_string(),
         TransferError::Bus(error) => format!("GSB failure: {error}"),
         error => error.to_string(),
     })
