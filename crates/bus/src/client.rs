@@ -234,12 +234,14 @@ impl Uplink {
         if code == code::OK {
             asked.refused.remove(&id);
         } else {
-            if asked.refused.insert(id.clone()) {
+            let bound = bus.table.contains(&id);
+            // What is not bound any more is nobody's loss.
+            if bound && asked.refused.insert(id.clone()) {
                 warn!(%id, code, "the service bus did not register this address; trying again");
             }
             asked.registered.remove(&id);
             let uplink = Arc::downgrade(self);
-            let (stop, bound) = (self.stop.clone(), bus.table.contains(&id));
+            let stop = self.stop.clone();
             if bound {
                 bus.tasks.spawn(async move {
                     tokio::select! {

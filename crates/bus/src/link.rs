@@ -202,7 +202,8 @@ impl Link {
             }
             Some(Open::Forward { caller, request_id }) => {
                 // Waiting for oneself would never end.
-                if caller.number == self.number || caller.has_room().await {
+                let has_room = caller.number == self.number || caller.has_room().await;
+                if has_room {
                     // A caller that has just closed needs no reply.
                     let _ = caller.send(Kind::Reply(CallReply { request_id, ..reply }));
                 }
@@ -297,7 +298,12 @@ impl Link {
 
     /// The connection has ended: nothing is queued any more, and whoever waits for an answer hears of it now.
     pub(crate) fn close(&self) {
-        lock(&self.out).closed = true;
+        {
+            let mut out = lock(&self.out);
+            out.closed = true;
+            // Callees may hold this for as long as they owe an answer.
+            out.buffer = BytesMut::new();
+        }
         self.closed.cancel();
         self.room.notify_waiters();
         for open in std::mem::take(&mut *lock(&self.open)).into_values() {

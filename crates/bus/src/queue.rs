@@ -14,7 +14,8 @@ const BYTES_MAX: usize = 128 << 20;
 
 #[derive(Default)]
 struct State {
-    chunks: VecDeque<Result<RawChunk, RawError>>,
+    /// Each with its size.
+    chunks: VecDeque<(Result<RawChunk, RawError>, usize)>,
     bytes: usize,
     ended: bool,
     reader_gone: bool,
@@ -44,10 +45,10 @@ impl ReplySender {
         state.ended = !matches!(chunk, Ok(RawChunk::Partial(_)));
         if state.chunks.len() >= CHUNKS_MAX || state.bytes.saturating_add(bytes) > BYTES_MAX {
             state.ended = true;
-            state.chunks.push_back(Err(RawError::stalled()));
+            state.chunks.push_back((Err(RawError::stalled()), 0));
         } else {
             state.bytes += bytes;
-            state.chunks.push_back(chunk);
+            state.chunks.push_back((chunk, bytes));
         }
         let waker = state.waker.take();
         drop(state);
@@ -65,10 +66,8 @@ impl ReplyQueue {
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<RawChunk, RawError>> {
         let mut state = lock(&self.state);
         match state.chunks.pop_front() {
-            Some(chunk) => {
-                if state.chunks.is_empty() {
-                    state.bytes = 0;
-                }
+            Some((chunk, bytes)) => {
+                state.bytes = state.bytes.saturating_sub(bytes);
                 Poll::Ready(chunk)
             }
             None if state.ended => Poll::Ready(Err(RawError::lost())),

@@ -1,6 +1,7 @@
 //! The router's side of connections: listening, registrations, topics.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
@@ -93,13 +94,16 @@ impl Bus {
         let (listener, url) = match url {
             #[cfg(unix)]
             BusUrl::Unix(path) => {
-                if tokio::net::UnixStream::connect(path).await.is_ok() {
-                    return Err(ListenError::Served(url.clone()));
+                match tokio::net::UnixStream::connect(path).await {
+                    Ok(_) => return Err(ListenError::Served(url.clone())),
+                    Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
+                    // Somebody may be there, too busy to answer or not for us: the file is not ours to remove.
+                    Err(error) => return Err(failed(error)),
                 }
                 (Listener::Unix(unix::bind(path).map_err(failed)?, path.clone()), url.clone())
             }
             #[cfg(not(unix))]
-            BusUrl::Unix(_) => return Err(failed(std::io::ErrorKind::Unsupported.into())),
+            BusUrl::Unix(_) => return Err(failed(ErrorKind::Unsupported.into())),
             BusUrl::Tcp { host, port } => {
                 let listener = TcpListener::bind((host.trim_matches(['[', ']']), *port)).await.map_err(failed)?;
                 let local = listener.local_addr().map_err(failed)?;

@@ -7,12 +7,13 @@ mod vectors;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use golem_bus::flexbuf::{self, Value, from_slice, to_vec};
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Unit;

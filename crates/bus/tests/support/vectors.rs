@@ -8,27 +8,27 @@ use golem_bus::wire::{self, Kind};
 
 /// One recorded frame.
 #[derive(Clone, Debug)]
-pub struct Frame {
+pub(crate) struct Frame {
     /// Empty when there is one connection only.
-    pub connection: String,
-    pub to_router: bool,
+    pub(crate) connection: String,
+    pub(crate) to_router: bool,
     /// With its length.
-    pub bytes: Bytes,
-    pub kind: Kind,
+    pub(crate) bytes: Bytes,
+    pub(crate) kind: Kind,
 }
 
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/gsb"))
 }
 
 /// Frames of one file, for example `05-call-between-clients`.
-pub fn frames(name: &str) -> Vec<Frame> {
+pub(crate) fn frames(name: &str) -> Vec<Frame> {
     let text = std::fs::read_to_string(folder().join(format!("{name}.hex"))).unwrap();
     text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()).map(frame).collect()
 }
 
 /// Names of all recordings.
-pub fn names() -> Vec<String> {
+pub(crate) fn names() -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(folder())
         .unwrap()
         .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".hex")?.to_owned()))
@@ -38,7 +38,7 @@ pub fn names() -> Vec<String> {
 }
 
 /// Rows of a `.tsv` file, without comments.
-pub fn rows(name: &str) -> Vec<Vec<String>> {
+pub(crate) fn rows(name: &str) -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(folder().join(name)).unwrap();
     text.lines()
         .filter(|line| !line.starts_with('#') && !line.is_empty())
