@@ -121,7 +121,7 @@ async fn serve(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     if args.metrics_scrape_addr != "none" {
         match TcpListener::bind(&args.metrics_scrape_addr).await {
             Ok(listener) => {
-                info!(address = %args.metrics_scrape_addr, "metrics over http");
+                info!(address = %listener.local_addr()?, "metrics over http");
                 let server =
                     axum::serve(listener, http::routes(relay)).with_graceful_shutdown(stop.clone().cancelled_owned());
                 tasks.spawn(server.into_future());

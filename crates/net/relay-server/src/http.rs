@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use golem_model::NodeId;
 use serde_json::{Map, Value, json};
 
 use crate::{Handle, Report};
@@ -14,7 +15,8 @@ use crate::{Handle, Report};
 /// Nodes in one answer.
 const NODES_MAX: usize = 50;
 
-pub(crate) fn routes(relay: Handle) -> Router {
+/// Answers over HTTP about `relay`; for people of its machine, so not to be served to others.
+pub fn routes(relay: Handle) -> Router {
     Router::new()
         .route("/", get(metrics))
         .route("/metrics", get(metrics))
@@ -44,7 +46,12 @@ async fn nodes(State(relay): State<Handle>, Path(prefix): Path<String>) -> Respo
             "supportedEncryptions": view.encryptions,
             "addrStatus": if view.is_public { "Valid" } else { "Invalid" },
         });
-        for id in view.ids {
+        // A session may have ids that were not asked for.
+        let asked = |id: &NodeId| id.to_string().trim_start_matches("0x").starts_with(&prefix);
+        for id in view.ids.iter().filter(|id| asked(id)) {
+            if map.len() >= NODES_MAX && !map.contains_key(&id.to_string()) {
+                continue;
+            }
             if let Value::Array(list) = map.entry(id.to_string()).or_insert_with(|| json!([])) {
                 list.push(entry.clone());
             }

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 pub use actor::Report;
 pub use cli::run;
+pub use http::routes;
 
 /// Questions to the relay that wait at once.
 const INBOX_LEN: usize = 64;
