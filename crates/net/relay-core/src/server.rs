@@ -241,12 +241,13 @@ impl Server {
             return;
         }
         let sender = sender.default_id();
+        // Also when the receiver is unknown: the sender's first Forward gives it a slot (spec 10 §10).
+        let slot = self.slot_of(sender);
         let Some((session, to)) = self.table.by_slot(forward.slot).map(|to| (to.id, to.address)) else {
             self.counters.forward_error += 1;
             let gone = Disconnected { by: Some(DisconnectedBy::Slot(forward.slot)) };
             return self.send(from, &Packet::control(forward.session, ControlKind::Disconnected(gone)));
         };
-        let slot = self.slot_of(sender);
         let mut data = BytesMut::with_capacity(FORWARD_HEADER_BYTES + forward.payload.len());
         Forward::put_header(&mut data, session, slot, forward.flags);
         data.extend_from_slice(&forward.payload);
