@@ -3,6 +3,7 @@
 use chrono::NaiveDateTime;
 use serde::{Deserialize, Serialize};
 
+use crate::call::calls;
 use crate::{Call, NodeId};
 
 pub const ADDRESS: &str = "/local/appkey";
@@ -58,12 +59,6 @@ pub struct Create {
     pub allow_origins: Vec<String>,
 }
 
-impl Call for Create {
-    const ID: &'static str = "Create";
-    type Item = String;
-    type Error = Error;
-}
-
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Get {
     pub key: String,
@@ -75,21 +70,9 @@ impl std::fmt::Debug for Get {
     }
 }
 
-impl Call for Get {
-    const ID: &'static str = "Get";
-    type Item = AppKey;
-    type Error = Error;
-}
-
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GetByName {
     pub name: String,
-}
-
-impl Call for GetByName {
-    const ID: &'static str = "GetByName";
-    type Item = AppKey;
-    type Error = Error;
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -114,22 +97,10 @@ pub struct Remove {
     pub identity: Option<String>,
 }
 
-impl Call for Remove {
-    const ID: &'static str = "Remove";
-    type Item = ();
-    type Error = Error;
-}
-
 /// Asks to send each [`Event`] to `<endpoint>/AppKey__Event`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Subscribe {
     pub endpoint: String,
-}
-
-impl Call for Subscribe {
-    const ID: &'static str = "Subscribe";
-    type Item = u64;
-    type Error = Error;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,8 +110,11 @@ pub enum Event {
     DroppedKey(AppKey),
 }
 
-impl Call for Event {
-    const ID: &'static str = "AppKey__Event";
-    type Item = ();
-    type Error = Error;
+calls! {
+    Create -> String, Error;
+    Get -> AppKey, Error;
+    GetByName -> AppKey, Error;
+    Remove -> (), Error;
+    Subscribe -> u64, Error;
+    Event as "AppKey__Event" -> (), Error;
 }

@@ -66,3 +66,17 @@ impl fmt::Debug for Caller {
         write!(f, "Caller({})", &self.0)
     }
 }
+
+/// Names the id, item and error of bus messages: `Message -> Item, Error;`, with `as "Id"` where the id is another.
+macro_rules! calls {
+    (@id $message:ident) => { stringify!($message) };
+    (@id $message:ident $id:literal) => { $id };
+    ($($message:ident $(as $id:literal)? -> $item:ty, $error:ty;)*) => {$(
+        impl $crate::Call for $message {
+            const ID: &'static str = $crate::call::calls!(@id $message $($id)?);
+            type Item = $item;
+            type Error = $error;
+        }
+    )*};
+}
+pub(crate) use calls;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Call;
+use crate::call::calls;
 
 pub const ADDRESS: &str = "/local/control";
 
@@ -19,8 +19,6 @@ pub struct Error {
     pub message: String,
 }
 
-impl Call for ShutdownRequest {
-    const ID: &'static str = "ShutdownRequest";
-    type Item = ();
-    type Error = Error;
+calls! {
+    ShutdownRequest -> (), Error;
 }

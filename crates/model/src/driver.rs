@@ -8,9 +8,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::call::calls;
 use crate::payment::local::{GenericError, RpcEndpoints};
 use crate::payment::{Ack, Allocation, Deposit, DriverStatusProperty, Payment};
-use crate::{Amount, Call, NodeId};
+use crate::{Amount, NodeId};
 
 /// Address of the driver `name`.
 pub fn address(name: &str) -> String {
@@ -70,16 +71,6 @@ pub struct GasDetails {
 pub struct PaymentConfirmation {
     #[serde(with = "serde_bytes")]
     pub confirmation: Vec<u8>,
-}
-
-macro_rules! calls {
-    ($($message:ident -> $item:ty, $error:ty;)*) => {$(
-        impl Call for $message {
-            const ID: &'static str = stringify!($message);
-            type Item = $item;
-            type Error = $error;
-        }
-    )*};
 }
 
 calls! {

@@ -6,7 +6,8 @@ mod size;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{Call, StreamCall};
+use crate::StreamCall;
+use crate::call::calls;
 
 pub use script::{
     AtEnd, Capture, CaptureFormat, CaptureMode, CapturePart, Command, Deploy, FileSet, FileSets, MountErrors, Network,
@@ -89,23 +90,23 @@ pub struct ActivityUsage {
     pub timestamp: i64,
 }
 
-/// Error of every activity and exe-unit call.
+/// Error of every activity and exe-unit call. Its texts are those that REST clients of the official daemon read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]
 pub enum ActivityError {
-    #[error("service error: {0}")]
+    #[error("Service error: {0}")]
     Service(String),
-    #[error("activity error: {0}")]
+    #[error("Activity API error: {0}")]
     Activity(String),
-    #[error("bad request: {0}")]
+    #[error("Bad request: {0}")]
     BadRequest(String),
-    #[error("usage limit exceeded: {0}")]
+    #[error("Usage limit exceeded: {0}")]
     UsageLimitExceeded(String),
-    #[error("not found: {0}")]
+    #[error("Not found: {0}")]
     NotFound(String),
-    #[error("forbidden: {0}")]
+    #[error("Forbidden: {0}")]
     Forbidden(String),
-    #[error("timeout")]
+    #[error("Timeout")]
     Timeout,
 }
 
@@ -119,12 +120,6 @@ pub struct Exec {
     pub timeout: Option<f32>,
 }
 
-impl Call for Exec {
-    const ID: &'static str = "Exec";
-    type Item = String;
-    type Error = ActivityError;
-}
-
 /// Waits until command `command_index` (the last one when absent) has finished, at most `timeout` seconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -134,12 +129,6 @@ pub struct GetExecBatchResults {
     pub timeout: Option<f32>,
     #[serde(default)]
     pub command_index: Option<u64>,
-}
-
-impl Call for GetExecBatchResults {
-    const ID: &'static str = "GetExecBatchResults";
-    type Item = Vec<CommandResult>;
-    type Error = ActivityError;
 }
 
 /// Events of one batch. Its field names are in snake_case, unlike the others.
@@ -162,12 +151,6 @@ pub struct GetRunningCommand {
     pub timeout: Option<f32>,
 }
 
-impl Call for GetRunningCommand {
-    const ID: &'static str = "GetRunningCommand";
-    type Item = Vec<RunningCommand>;
-    type Error = ActivityError;
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunningCommand {
     pub command: String,
@@ -185,24 +168,12 @@ pub struct GetActivityState {
     pub timeout: Option<f32>,
 }
 
-impl Call for GetActivityState {
-    const ID: &'static str = "GetActivityState";
-    type Item = ActivityState;
-    type Error = ActivityError;
-}
-
 /// Asked of the exe-unit and, under `/public/activity`, of the provider's daemon.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GetActivityUsage {
     pub activity_id: String,
     pub timeout: Option<f32>,
-}
-
-impl Call for GetActivityUsage {
-    const ID: &'static str = "GetActivityUsage";
-    type Item = ActivityUsage;
-    type Error = ActivityError;
 }
 
 /// Report of an exe-unit to `/local/activity`: the state pair changed.
@@ -216,12 +187,6 @@ pub struct SetActivityState {
     pub credentials: Option<serde_json::Value>,
 }
 
-impl Call for SetActivityState {
-    const ID: &'static str = "SetActivityState";
-    type Item = ();
-    type Error = ActivityError;
-}
-
 /// Report of an exe-unit to `/local/activity`: usage so far; also its sign of life.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -229,12 +194,6 @@ pub struct SetActivityUsage {
     pub activity_id: String,
     pub usage: ActivityUsage,
     pub timeout: Option<f32>,
-}
-
-impl Call for SetActivityUsage {
-    const ID: &'static str = "SetActivityUsage";
-    type Item = ();
-    type Error = ActivityError;
 }
 
 /// Outcome of one command (spec 50 §2.5).
@@ -315,6 +274,16 @@ pub struct CommandProgress {
     pub message: Option<String>,
     pub progress: (u64, Option<u64>),
     pub unit: Option<String>,
+}
+
+calls! {
+    Exec -> String, ActivityError;
+    GetExecBatchResults -> Vec<CommandResult>, ActivityError;
+    GetRunningCommand -> Vec<RunningCommand>, ActivityError;
+    GetActivityState -> ActivityState, ActivityError;
+    GetActivityUsage -> ActivityUsage, ActivityError;
+    SetActivityState -> (), ActivityError;
+    SetActivityUsage -> (), ActivityError;
 }
 
 #[cfg(test)]

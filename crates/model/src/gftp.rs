@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::Call;
+use crate::call::calls;
 
 /// Address prefix of published files and upload slots on their node.
 pub const ADDRESS_PREFIX: &str = "/public/gftp";
@@ -67,12 +67,6 @@ impl<'de> Deserialize<'de> for GetMetadata {
     }
 }
 
-impl Call for GetMetadata {
-    const ID: &'static str = "GetMetadata";
-    type Item = Metadata;
-    type Error = GftpError;
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
@@ -83,12 +77,6 @@ pub struct Metadata {
 pub struct GetChunk {
     pub offset: u64,
     pub size: u64,
-}
-
-impl Call for GetChunk {
-    const ID: &'static str = "GetChunk";
-    type Item = Chunk;
-    type Error = GftpError;
 }
 
 /// A piece of a file; shorter than asked for at its end.
@@ -110,12 +98,6 @@ pub struct UploadChunk {
     pub chunk: Chunk,
 }
 
-impl Call for UploadChunk {
-    const ID: &'static str = "UploadChunk";
-    type Item = ();
-    type Error = GftpError;
-}
-
 /// Ends an upload; `hash` is the SHA3-256 of the whole content in hex.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadFinished {
@@ -123,8 +105,9 @@ pub struct UploadFinished {
     pub hash: Option<String>,
 }
 
-impl Call for UploadFinished {
-    const ID: &'static str = "UploadFinished";
-    type Item = ();
-    type Error = GftpError;
+calls! {
+    GetMetadata -> Metadata, GftpError;
+    GetChunk -> Chunk, GftpError;
+    UploadChunk -> (), GftpError;
+    UploadFinished -> (), GftpError;
 }

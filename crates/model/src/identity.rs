@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Call, NodeId};
+use crate::NodeId;
+use crate::call::calls;
 
 pub const ADDRESS: &str = "/local/identity";
 
@@ -45,24 +46,12 @@ impl Error {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct List {}
 
-impl Call for List {
-    const ID: &'static str = "List";
-    type Item = Vec<IdentityInfo>;
-    type Error = Error;
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Get {
     ByDefault,
     ByAlias(String),
     ByNodeId(NodeId),
-}
-
-impl Call for Get {
-    const ID: &'static str = "Get";
-    type Item = Option<IdentityInfo>;
-    type Error = Error;
 }
 
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -79,12 +68,6 @@ impl std::fmt::Debug for CreateGenerated {
     }
 }
 
-impl Call for CreateGenerated {
-    const ID: &'static str = "CreateGenerated";
-    type Item = IdentityInfo;
-    type Error = Error;
-}
-
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
@@ -93,12 +76,6 @@ pub struct Update {
     pub alias: Option<String>,
     #[serde(default)]
     pub set_default: bool,
-}
-
-impl Call for Update {
-    const ID: &'static str = "Update";
-    type Item = IdentityInfo;
-    type Error = Error;
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -114,12 +91,6 @@ impl std::fmt::Debug for Lock {
     }
 }
 
-impl Call for Lock {
-    const ID: &'static str = "Lock";
-    type Item = IdentityInfo;
-    type Error = Error;
-}
-
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Unlock {
@@ -133,12 +104,6 @@ impl std::fmt::Debug for Unlock {
     }
 }
 
-impl Call for Unlock {
-    const ID: &'static str = "Unlock";
-    type Item = IdentityInfo;
-    type Error = Error;
-}
-
 /// Signs exactly 32 bytes as they are; the answer is `v ‖ r ‖ s`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -147,31 +112,13 @@ pub struct Sign {
     pub payload: Vec<u8>,
 }
 
-impl Call for Sign {
-    const ID: &'static str = "Sign";
-    type Item = Vec<u8>;
-    type Error = Error;
-}
-
 /// Asks for the 64 bytes `x ‖ y`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct GetPubKey(pub NodeId);
 
-impl Call for GetPubKey {
-    const ID: &'static str = "GetPubKey";
-    type Item = Vec<u8>;
-    type Error = Error;
-}
-
 /// Asks for the text of the keystore file.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct GetKeyFile(pub NodeId);
-
-impl Call for GetKeyFile {
-    const ID: &'static str = "GetKeyFile";
-    type Item = String;
-    type Error = Error;
-}
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -191,12 +138,6 @@ pub enum DropIdError {
     InternalErr(String),
 }
 
-impl Call for DropId {
-    const ID: &'static str = "DropId";
-    type Item = IdentityInfo;
-    type Error = DropIdError;
-}
-
 /// The empty answer `{}`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {}
@@ -207,21 +148,9 @@ pub struct Subscribe {
     pub endpoint: String,
 }
 
-impl Call for Subscribe {
-    const ID: &'static str = "Subscribe";
-    type Item = Ack;
-    type Error = Error;
-}
-
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Unsubscribe {
     pub endpoint: String,
-}
-
-impl Call for Unsubscribe {
-    const ID: &'static str = "Unsubscribe";
-    type Item = Ack;
-    type Error = Error;
 }
 
 /// Sent to subscribers when a key becomes usable or unusable.
@@ -232,8 +161,18 @@ pub enum Event {
     AccountUnlocked { identity: NodeId },
 }
 
-impl Call for Event {
-    const ID: &'static str = "Identity__Event";
-    type Item = ();
-    type Error = Error;
+calls! {
+    List -> Vec<IdentityInfo>, Error;
+    Get -> Option<IdentityInfo>, Error;
+    CreateGenerated -> IdentityInfo, Error;
+    Update -> IdentityInfo, Error;
+    Lock -> IdentityInfo, Error;
+    Unlock -> IdentityInfo, Error;
+    Sign -> Vec<u8>, Error;
+    GetPubKey -> Vec<u8>, Error;
+    GetKeyFile -> String, Error;
+    DropId -> IdentityInfo, DropIdError;
+    Subscribe -> Ack, Error;
+    Unsubscribe -> Ack, Error;
+    Event as "Identity__Event" -> (), Error;
 }

@@ -3,6 +3,7 @@
 //! No I/O, no clock, no randomness. Wire types stand beside the chapter of the specification they follow;
 //! domain state lives in the cores, not here.
 
+pub mod activity;
 pub mod address;
 mod amount;
 pub mod app_key;

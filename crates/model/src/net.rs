@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::call::calls;
 use crate::{Call, NodeId};
 
 pub const ADDRESS: &str = "/local/net";
@@ -66,12 +67,6 @@ pub struct StatusResponse {
     pub metrics: StatusMetrics,
 }
 
-impl Call for Status {
-    const ID: &'static str = "Status";
-    type Item = StatusResponse;
-    type Error = Error;
-}
-
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Sessions {}
 
@@ -91,12 +86,6 @@ pub struct SessionResponse {
     pub metrics: StatusMetrics,
 }
 
-impl Call for Sessions {
-    const ID: &'static str = "Sessions";
-    type Item = Vec<SessionResponse>;
-    type Error = Error;
-}
-
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Sockets {}
 
@@ -110,12 +99,6 @@ pub struct SocketResponse {
     pub remote_addr: String,
     pub remote_port: String,
     pub metrics: StatusMetrics,
-}
-
-impl Call for Sockets {
-    const ID: &'static str = "Sockets";
-    type Item = Vec<SocketResponse>;
-    type Error = Error;
 }
 
 /// Asks the relay what it knows of a node.
@@ -137,12 +120,6 @@ pub struct FindNodeResponse {
     pub encryption: Vec<String>,
 }
 
-impl Call for FindNode {
-    const ID: &'static str = "FindNode";
-    type Item = FindNodeResponse;
-    type Error = Error;
-}
-
 /// Measures the round trip of bus calls to `nodes`, or to all connected nodes if there are none.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct GsbPing {
@@ -159,12 +136,6 @@ pub struct GsbPingResponse {
     pub is_p2p: bool,
 }
 
-impl Call for GsbPing {
-    const ID: &'static str = "GsbPing";
-    type Item = Vec<GsbPingResponse>;
-    type Error = Error;
-}
-
 /// Opens the channels that are asked for, or only a session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -178,32 +149,14 @@ pub struct Connect {
     pub transfer_channel: bool,
 }
 
-impl Call for Connect {
-    const ID: &'static str = "Connect";
-    type Item = FindNodeResponse;
-    type Error = String;
-}
-
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Disconnect {
     pub node: NodeId,
 }
 
-impl Call for Disconnect {
-    const ID: &'static str = "Disconnect";
-    type Item = ();
-    type Error = String;
-}
-
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ListNeighbours {
     pub size: u32,
-}
-
-impl Call for ListNeighbours {
-    const ID: &'static str = "ListNeighbours";
-    type Item = Vec<NodeId>;
-    type Error = Error;
 }
 
 /// Asks to send each broadcast of `topic` to `<endpoint>/SendBroadcastMessage`.
@@ -222,12 +175,6 @@ impl Call for Subscribe {
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Shutdown;
-
-impl Call for Shutdown {
-    const ID: &'static str = "Shutdown";
-    type Item = ();
-    type Error = String;
-}
 
 /// A broadcast: sent to [`ADDRESS`] by a local service, and to each subscriber of the topic by the receiving node.
 ///
@@ -255,10 +202,17 @@ impl<M: Serialize + DeserializeOwned + Send + Sync + 'static> Call for SendBroad
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GsbRemotePing {}
 
-impl Call for GsbRemotePing {
-    const ID: &'static str = "GsbRemotePing";
-    type Item = GsbRemotePing;
-    type Error = Error;
+calls! {
+    Status -> StatusResponse, Error;
+    Sessions -> Vec<SessionResponse>, Error;
+    Sockets -> Vec<SocketResponse>, Error;
+    FindNode -> FindNodeResponse, Error;
+    GsbPing -> Vec<GsbPingResponse>, Error;
+    Connect -> FindNodeResponse, String;
+    Disconnect -> (), String;
+    ListNeighbours -> Vec<NodeId>, Error;
+    Shutdown -> (), String;
+    GsbRemotePing -> GsbRemotePing, Error;
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use chrono::NaiveDateTime;
 use serde::{Deserialize, Serialize};
 
-use crate::Call;
+use crate::call::calls;
 
 pub const ADDRESS: &str = "/local/version";
 
@@ -38,18 +38,11 @@ pub struct Check {
     pub check: bool,
 }
 
-impl Call for Check {
-    const ID: &'static str = "check";
-    type Item = VersionInfo;
-    type Error = Error;
-}
-
 /// Marks the pending release as seen. On the wire the empty sequence.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Skip();
 
-impl Call for Skip {
-    const ID: &'static str = "skip";
-    type Item = Option<Release>;
-    type Error = Error;
+calls! {
+    Check as "check" -> VersionInfo, Error;
+    Skip as "skip" -> Option<Release>, Error;
 }

@@ -12,8 +12,9 @@ use super::error::{
     RejectProposalError, TerminateAgreementError,
 };
 use super::{OwnedAgreementId, ProposalId, SubscriptionId};
+use crate::NodeId;
+use crate::call::calls;
 use crate::reason::Reason;
-use crate::{Call, NodeId};
 
 /// Service addresses. Each message type names the ones it is sent to.
 pub const DISCOVERY: &str = "/public/market/protocol/mk1/discovery/offers";
@@ -60,12 +61,6 @@ pub struct RetrieveOffers {
     pub offer_ids: Vec<SubscriptionId>,
 }
 
-impl Call for RetrieveOffers {
-    const ID: &'static str = "Get";
-    type Item = Vec<Offer>;
-    type Error = DiscoveryRemoteError;
-}
-
 /// `Query` to [`DISCOVERY`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -77,12 +72,6 @@ pub struct QueryOffers {
     /// The one of the last answer.
     #[serde(default)]
     pub iterator: Option<ByteBuf>,
-}
-
-impl Call for QueryOffers {
-    const ID: &'static str = "Query";
-    type Item = QueryOffersResult;
-    type Error = DiscoveryRemoteError;
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,24 +100,12 @@ pub struct InitialProposalReceived {
     pub demand_id: SubscriptionId,
 }
 
-impl Call for InitialProposalReceived {
-    const ID: &'static str = "InitialProposalReceived";
-    type Item = ();
-    type Error = CounterProposalError;
-}
-
 /// Later counters, to [`PROVIDER_PROPOSAL`] or [`REQUESTOR_PROPOSAL`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProposalReceived {
     pub prev_proposal_id: ProposalId,
     pub proposal: ProposalContent,
-}
-
-impl Call for ProposalReceived {
-    const ID: &'static str = "ProposalReceived";
-    type Item = ();
-    type Error = CounterProposalError;
 }
 
 /// To [`PROVIDER_PROPOSAL`] or [`REQUESTOR_PROPOSAL`].
@@ -140,12 +117,6 @@ pub struct ProposalRejected {
     pub initial: bool,
     #[serde(default)]
     pub reason: Option<Reason>,
-}
-
-impl Call for ProposalRejected {
-    const ID: &'static str = "ProposalRejected";
-    type Item = ();
-    type Error = RejectProposalError;
 }
 
 /// To [`PROVIDER_AGREEMENT`].
@@ -160,12 +131,6 @@ pub struct AgreementReceived {
     pub signature: String,
 }
 
-impl Call for AgreementReceived {
-    const ID: &'static str = "AgreementReceived";
-    type Item = ();
-    type Error = ProposeAgreementError;
-}
-
 /// To [`REQUESTOR_AGREEMENT`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -175,24 +140,12 @@ pub struct AgreementApproved {
     pub approved_ts: NaiveDateTime,
 }
 
-impl Call for AgreementApproved {
-    const ID: &'static str = "AgreementApproved";
-    type Item = ();
-    type Error = AgreementProtocolError;
-}
-
 /// To [`PROVIDER_AGREEMENT`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AgreementCommitted {
     pub agreement_id: OwnedAgreementId,
     pub signature: String,
-}
-
-impl Call for AgreementCommitted {
-    const ID: &'static str = "AgreementCommitted";
-    type Item = ();
-    type Error = CommitAgreementError;
 }
 
 /// To [`REQUESTOR_AGREEMENT`].
@@ -205,12 +158,6 @@ pub struct AgreementRejected {
     pub rejection_ts: NaiveDateTime,
 }
 
-impl Call for AgreementRejected {
-    const ID: &'static str = "AgreementRejected";
-    type Item = ();
-    type Error = AgreementProtocolError;
-}
-
 /// To [`PROVIDER_AGREEMENT`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -219,12 +166,6 @@ pub struct AgreementCancelled {
     #[serde(default)]
     pub reason: Option<Reason>,
     pub cancellation_ts: NaiveDateTime,
-}
-
-impl Call for AgreementCancelled {
-    const ID: &'static str = "AgreementCancelled";
-    type Item = ();
-    type Error = AgreementProtocolError;
 }
 
 /// To [`PROVIDER_AGREEMENT`] or [`REQUESTOR_AGREEMENT`], with the RECEIVER's owner in the id.
@@ -238,8 +179,16 @@ pub struct AgreementTerminated {
     pub termination_ts: NaiveDateTime,
 }
 
-impl Call for AgreementTerminated {
-    const ID: &'static str = "AgreementTerminated";
-    type Item = ();
-    type Error = TerminateAgreementError;
+calls! {
+    RetrieveOffers as "Get" -> Vec<Offer>, DiscoveryRemoteError;
+    QueryOffers as "Query" -> QueryOffersResult, DiscoveryRemoteError;
+    InitialProposalReceived -> (), CounterProposalError;
+    ProposalReceived -> (), CounterProposalError;
+    ProposalRejected -> (), RejectProposalError;
+    AgreementReceived -> (), ProposeAgreementError;
+    AgreementApproved -> (), AgreementProtocolError;
+    AgreementCommitted -> (), CommitAgreementError;
+    AgreementRejected -> (), AgreementProtocolError;
+    AgreementCancelled -> (), AgreementProtocolError;
+    AgreementTerminated -> (), TerminateAgreementError;
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Agreement, AgreementId, AgreementState, AgreementSummary, Role};
-use crate::Call;
+use crate::call::calls;
 
 /// Service of the programs of this node.
 pub const ADDRESS: &str = "/local/market";
@@ -38,12 +38,6 @@ pub struct GetAgreement {
     pub role: Role,
 }
 
-impl Call for GetAgreement {
-    const ID: &'static str = "GetAgreement";
-    type Item = Agreement;
-    type Error = RpcMessageError;
-}
-
 /// Sent to [`PUBLIC_ADDRESS`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -58,18 +52,12 @@ pub struct ListAgreements {
     pub app_session_id: Option<String>,
 }
 
-impl Call for ListAgreements {
-    const ID: &'static str = "ListAgreements";
-    type Item = Vec<AgreementSummary>;
-    type Error = RpcMessageError;
-}
-
 /// Sent to [`ADDRESS`]: when was the last broadcast of offers received?
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GetLastBcastTs;
 
-impl Call for GetLastBcastTs {
-    const ID: &'static str = "GetLastBcastTs";
-    type Item = NaiveDateTime;
-    type Error = RpcMessageError;
+calls! {
+    GetAgreement -> Agreement, RpcMessageError;
+    ListAgreements -> Vec<AgreementSummary>, RpcMessageError;
+    GetLastBcastTs -> NaiveDateTime, RpcMessageError;
 }

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Account, Ack, Deposit, DriverStatusProperty, StatValue};
+use crate::call::calls;
 use crate::driver::{AccountMode, DriverDetails, GasDetails, PaymentConfirmation, ValidateAllocationResult};
-use crate::{Amount, Call, NodeId};
+use crate::{Amount, NodeId};
 
 /// The error of most local messages: a text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -22,16 +23,6 @@ impl GenericError {
     pub fn new(error: impl std::fmt::Display) -> Self {
         Self { inner: error.to_string() }
     }
-}
-
-macro_rules! calls {
-    ($($message:ident -> $item:ty, $error:ty;)*) => {$(
-        impl Call for $message {
-            const ID: &'static str = stringify!($message);
-            type Item = $item;
-            type Error = $error;
-        }
-    )*};
 }
 
 calls! {

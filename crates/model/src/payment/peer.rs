@@ -5,7 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Acceptance, Ack, DebitNote, Invoice, Payment, Rejection};
-use crate::{Call, NodeId};
+use crate::NodeId;
+use crate::call::calls;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum SendError {
@@ -138,28 +139,18 @@ pub struct PaymentSyncWithBytes {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentSyncNeeded;
 
-macro_rules! calls {
-    ($($message:ident -> $error:ident),* $(,)?) => {$(
-        impl Call for $message {
-            const ID: &'static str = stringify!($message);
-            type Item = Ack;
-            type Error = $error;
-        }
-    )*};
-}
-
 calls! {
-    SendDebitNote -> SendError,
-    AcceptDebitNote -> AcceptRejectError,
-    RejectDebitNote -> AcceptRejectError,
-    CancelDebitNote -> CancelError,
-    SendInvoice -> SendError,
-    AcceptInvoice -> AcceptRejectError,
-    RejectInvoiceV2 -> AcceptRejectError,
-    CancelInvoice -> CancelError,
-    SendPayment -> SendError,
-    SendPaymentWithBytes -> SendError,
-    PaymentSync -> PaymentSyncError,
-    PaymentSyncWithBytes -> PaymentSyncError,
-    PaymentSyncNeeded -> SendError,
+    SendDebitNote -> Ack, SendError;
+    AcceptDebitNote -> Ack, AcceptRejectError;
+    RejectDebitNote -> Ack, AcceptRejectError;
+    CancelDebitNote -> Ack, CancelError;
+    SendInvoice -> Ack, SendError;
+    AcceptInvoice -> Ack, AcceptRejectError;
+    RejectInvoiceV2 -> Ack, AcceptRejectError;
+    CancelInvoice -> Ack, CancelError;
+    SendPayment -> Ack, SendError;
+    SendPaymentWithBytes -> Ack, SendError;
+    PaymentSync -> Ack, PaymentSyncError;
+    PaymentSyncWithBytes -> Ack, PaymentSyncError;
+    PaymentSyncNeeded -> Ack, SendError;
 }

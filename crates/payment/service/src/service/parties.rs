@@ -2,12 +2,13 @@
 //! services once, kept in our rows afterwards.
 
 use golem_bus::CallError;
+use golem_model::activity::{AgreementRole, GetAgreementId, LOCAL_ADDRESS};
+use golem_model::exe_unit::ActivityError;
 use golem_model::market::{self, AgreementId, GetAgreement, Role, RpcMessageError};
 use golem_model::payment::{CHOSEN_PLATFORM, address_property};
-use golem_model::{Call, Caller, NodeId};
+use golem_model::{Caller, NodeId};
 use golem_payment_core::books::Totals;
 use golem_store::StoreError;
-use serde::{Deserialize, Serialize};
 
 use super::{LOCAL_TIME_MAX, Service};
 use crate::error::OpError;
@@ -135,9 +136,9 @@ impl Service {
             return Ok(stored.agreement);
         }
         let ask = GetAgreementId { activity_id: activity.to_owned(), timeout: None, role: side.role_name() };
-        match self.bus.call(ACTIVITY_ADDRESS, Caller::from(owner), ask, LOCAL_TIME_MAX).await {
+        match self.bus.call(LOCAL_ADDRESS, Caller::from(owner), ask, LOCAL_TIME_MAX).await {
             Ok(agreement) => Ok(agreement),
-            Err(CallError::Service(error)) if error.is_unknown() => Err(ActivityLookup::Unknown(error.to_string())),
+            Err(CallError::Service(error)) if is_unknown(&error) => Err(ActivityLookup::Unknown(error.to_string())),
             Err(CallError::Service(error)) => Err(ActivityLookup::Failed(error.to_string())),
             Err(CallError::Bus(error)) => Err(ActivityLookup::Failed(error.to_string())),
         }
@@ -168,8 +169,6 @@ pub(crate) enum ActivityLookup {
     Failed(String),
 }
 
-const ACTIVITY_ADDRESS: &str = "/local/activity";
-
 impl Side {
     const fn role_name(self) -> AgreementRole {
         match self {
@@ -179,53 +178,11 @@ impl Side {
     }
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum AgreementRole {
-    Provider,
-    Requestor,
-}
-
-/// Asks the activity service (spec 50 §3.4).
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct GetAgreementId {
-    activity_id: String,
-    timeout: Option<f32>,
-    role: AgreementRole,
-}
-
-impl Call for GetAgreementId {
-    const ID: &'static str = "GetAgreementId";
-    type Item = String;
-    type Error = ActivityError;
-}
-
-#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum ActivityError {
-    #[error("Service error: {0}")]
-    Service(String),
-    #[error("Activity API error: {0}")]
-    Activity(String),
-    #[error("Bad request: {0}")]
-    BadRequest(String),
-    #[error("Usage limit exceeded: {0}")]
-    UsageLimitExceeded(String),
-    #[error("Not found: {0}")]
-    NotFound(String),
-    #[error("Forbidden: {0}")]
-    Forbidden(String),
-    #[error("Timeout")]
-    Timeout,
-}
-
-impl ActivityError {
-    fn is_unknown(&self) -> bool {
-        match self {
-            Self::NotFound(_) => true,
-            Self::Service(text) => text.contains("Not found"),
-            _ => false,
-        }
+/// Whether the activity service says that it does not know the activity, rather than that it failed.
+fn is_unknown(error: &ActivityError) -> bool {
+    match error {
+        ActivityError::NotFound(_) => true,
+        ActivityError::Service(text) => text.contains("Not found"),
+        _ => false,
     }
 }

@@ -85,7 +85,7 @@ pub(super) async fn ask_debtors(service: Arc<Service>) {
 
 impl Service {
     /// Tells all that are due; answers when the next is.
-    async fn tell_due_peers(self: &Arc<Self>) -> Result<Option<chrono::DateTime<chrono::Utc>>, StoreError> {
+    async fn tell_due_peers(self: &Arc<Self>) -> Result<Option<DateTime<Utc>>, StoreError> {
         let now = self.now();
         // Whoever is being told is out of the way until the attempt has surely ended.
         let busy = (now + TimeDelta::minutes(10)).trunc_subsecs(6);

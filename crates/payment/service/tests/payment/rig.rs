@@ -13,7 +13,9 @@ use chrono::Utc;
 use golem_api_rest::Identity;
 use golem_bus::{Bus, Payload, RawError, RawReply, RawRequest, RawService};
 use golem_keys::SecretKey;
+use golem_model::activity::{self, AgreementRole, GetAgreementId};
 use golem_model::driver::{self, DriverDetails, NetworkDetails, VerifyPaymentError};
+use golem_model::exe_unit::ActivityError;
 use golem_model::market::{self, GetAgreement, Role, RpcMessageError};
 use golem_model::payment::local::{GenericError, NotifyPayment, RegisterAccount, RegisterDriver, RpcEndpoints};
 use golem_model::payment::{ADDRESS, Ack, Network};
@@ -21,7 +23,6 @@ use golem_model::{Amount, Call, Caller, NodeId, identity};
 use golem_payment_service::{Config, Handle};
 use golem_service::{Context, SystemClock};
 use http_body_util::BodyExt;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -214,20 +215,6 @@ impl RawService for Bridge {
             no_reply: request.no_reply,
         })
     }
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct GetAgreementId {
-    activity_id: String,
-    timeout: Option<f32>,
-    role: String,
-}
-
-impl Call for GetAgreementId {
-    const ID: &'static str = "GetAgreementId";
-    type Item = String;
-    type Error = Value;
 }
 
 impl Node {
@@ -477,18 +464,18 @@ fn bind_neighbours(bus: &Bus, id: NodeId, key: &SecretKey, world: &World) {
         async move { found }
     });
     let (activities, agreements) = (Arc::clone(&world.activities), world.agreements.clone());
-    bus.bind::<GetAgreementId, _, _>("/local/activity", move |_, call| {
+    bus.bind::<GetAgreementId, _, _>(activity::LOCAL_ADDRESS, move |_, call| {
         let agreement = activities.lock().unwrap().get(&call.activity_id).cloned();
         let agreement = agreement.filter(|agreement| {
             let agreements = agreements.0.lock().unwrap();
             let found = &agreements[agreement];
-            match call.role.as_str() {
-                "provider" => found.provider_id() == id,
-                _ => found.requestor_id() == id,
+            match call.role {
+                AgreementRole::Provider => found.provider_id() == id,
+                AgreementRole::Requestor => found.requestor_id() == id,
             }
         });
         let text = format!("DAO error: Not found: agreement id for activity: {}", call.activity_id);
-        async move { agreement.ok_or_else(|| json!({ "service": text })) }
+        async move { agreement.ok_or(ActivityError::Service(text)) }
     });
 }
 
