@@ -9,57 +9,35 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::steps::{root, run};
 
-/// Official Python packages and what the tests of the REST description need.
-const PYTHON: &[&str] = &["golem-node==0.17.6", "yapapi==0.13.1", "golem-core==0.7.8"];
-/// Official JS packages and the independent development chain.
-const NODE: &[&str] = &["@golem-sdk/golem-js@3.6.0", "@golem-sdk/task-executor@2.0.1", "@foundry-rs/anvil@1.7.1"];
+/// The independent development chain, which the driver is tested against beside our own.
+const NODE: &[&str] = &["@foundry-rs/anvil@1.7.1"];
 
-/// Environment for the interop tests: where the peers are.
-pub(crate) fn interop_environment() -> Result<Vec<(&'static str, PathBuf)>> {
-    let folder = root().join("target/interop");
-    std::fs::create_dir_all(&folder).context("cannot create `target/interop`")?;
-    let mut environment = Vec::new();
-    offer(&mut environment, "GOLEM_INTEROP_VENV", "official Python peers", python(&folder))?;
-    offer(&mut environment, "GOLEM_INTEROP_NODE", "official JS peers", node(&folder))?;
-    Ok(environment)
-}
-
-fn offer(
-    environment: &mut Vec<(&'static str, PathBuf)>,
-    name: &'static str,
-    what: &str,
-    place: Result<PathBuf>,
-) -> Result<()> {
-    match place {
-        Ok(place) => environment.push((name, place)),
-        Err(error) if is_ci() => return Err(error.context(format!("{what} are required here"))),
-        Err(error) => eprintln!("skipping tests with {what}: {error:#}"),
+/// Environment for the tests: where the independent peers are.
+pub(crate) fn environment() -> Result<Vec<(&'static str, PathBuf)>> {
+    match node() {
+        Ok(anvil) => Ok(vec![("GOLEM_ANVIL", anvil)]),
+        Err(error) if is_ci() => Err(error.context("the independent development chain is required here")),
+        Err(error) => {
+            eprintln!("skipping tests with the independent development chain: {error:#}");
+            Ok(Vec::new())
+        }
     }
-    Ok(())
 }
 
 pub(crate) fn is_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true" || value == "1")
 }
 
-fn python(folder: &Path) -> Result<PathBuf> {
-    let venv = folder.join("venv");
-    installed(&venv, PYTHON, || {
-        run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-        run(Command::new(venv.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check"]).args(PYTHON))
-    })?;
-    Ok(venv)
-}
-
-fn node(folder: &Path) -> Result<PathBuf> {
-    let modules = folder.join("node");
-    installed(&modules, NODE, || {
-        std::fs::create_dir_all(&modules)?;
-        std::fs::write(modules.join("package.json"), "{\"private\": true, \"type\": \"module\"}\n")?;
+/// Installs [`NODE`] and answers the chain's program.
+fn node() -> Result<PathBuf> {
+    let folder = root().join("target/interop/node");
+    installed(&folder, NODE, || {
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join("package.json"), "{\"private\": true, \"type\": \"module\"}\n")?;
         let quiet = ["install", "--silent", "--no-audit", "--no-fund"];
-        run(Command::new("npm").args(quiet).args(NODE).current_dir(&modules))
+        run(Command::new("npm").args(quiet).args(NODE).current_dir(&folder))
     })?;
-    Ok(modules)
+    Ok(folder.join("node_modules/.bin/anvil"))
 }
 
 /// Runs `install` unless the folder's stamp says that exactly these packages are there.

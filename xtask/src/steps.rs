@@ -47,13 +47,14 @@ pub(crate) fn test() -> Result<()> {
         ensure!(!demand::is_ci(), "{error:#}");
         eprintln!("skipping the rebuild of the examples: {error:#}");
     }
-    layers::check()?;
-    suite(&["--workspace"], &[])
+    suite(&["--workspace"], &demand::environment()?)
 }
 
+/// Compiles the example programs and writes their packages; the test that compares them does it when asked to.
 pub(crate) fn examples() -> Result<()> {
     demand::wasm_target()?;
-    run(Command::new("cargo").args(["run", "--quiet", "--manifest-path", "examples/pack/Cargo.toml"]))
+    let test = ["test", "--quiet", "--package", "golem-runtime-wasi", "--test", "examples"];
+    run(cargo(&test).env("GOLEM_UPDATE_EXAMPLES", "1"))
 }
 
 /// Runs tests by nextest where it is installed, else by the test runner of cargo.
