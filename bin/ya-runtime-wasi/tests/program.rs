@@ -1,5 +1,5 @@
 //! The runtime as supervisors call it (spec 52 §2, §6).
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+#![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::io::Write;
 use std::path::Path;

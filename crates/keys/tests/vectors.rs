@@ -1,5 +1,5 @@
 //! Keys, signatures and keystore files of real peers (spec 21 §1, §2; vectors 26, 29, 72, 73).
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+#![expect(clippy::unwrap_used, reason = "test code")]
 
 use golem_keys::{Kdf, KeyError, Keystore, KeystoreError, SecretKey, Signature, recover, verify};
 use golem_model::NodeId;

@@ -1,6 +1,6 @@
 //! Evaluation of compiled constraints, and one demand against 100,000 offers.
 
-#![expect(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark")]
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use serde_json::json;
 const OFFERS: u32 = 100_000;
 
 fn offer(n: u32) -> Artifact {
-    let subnet = if n % 20 == 0 { "devnet" } else { "public" };
+    let subnet = if n.is_multiple_of(20) { "devnet" } else { "public" };
     let runtime = ["vm", "wasmtime", "vm-nvidia", "http-auth"].get(n as usize % 4).unwrap();
     let network = ["erc20-polygon-glm", "erc20-holesky-tglm"].get(n as usize % 2).unwrap();
     let mut properties = json!({

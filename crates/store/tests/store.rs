@@ -1,4 +1,5 @@
 //! The store as a service uses it.
+#![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::sync::Arc;
 

@@ -185,6 +185,3 @@ fn report(error: &anyhow::Error) -> String {
     lines.extend(hints);
     lines.join("\n")
 }
-
-#[cfg(test)]
-mod tests;

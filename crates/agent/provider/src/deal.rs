@@ -535,6 +535,3 @@ impl Break {
         Reason::new(message).with(Reason::PROVIDER_CODE, code)
     }
 }
-
-#[cfg(test)]
-mod tests;

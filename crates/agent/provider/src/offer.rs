@@ -158,6 +158,3 @@ fn prices<'a>(
     coeffs.push(preset.initial_price);
     Ok((vector, coeffs))
 }
-
-#[cfg(test)]
-mod tests;

@@ -228,8 +228,7 @@ impl Agent {
     }
 
     fn examine(&self, agreement: &Agreement) -> Result<Terms, Rejection> {
-        let [demand, offer]: [Properties; 2] =
-            [&agreement.demand.properties, &agreement.offer.properties].map(|properties| flatten(properties));
+        let [demand, offer]: [Properties; 2] = [&agreement.demand.properties, &agreement.offer.properties].map(flatten);
         if self.ending.is_some() {
             return Err(Rejection { message: "Shutting down Provider".to_owned(), is_final: false });
         }

@@ -16,7 +16,8 @@ pub(super) enum ConfigCommand {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub(super) enum Name {
-    NodeName,
+    #[value(name = "node_name")]
+    Node,
     Subnet,
     Account,
 }
@@ -37,7 +38,7 @@ pub(super) fn run(global: &Global, command: ConfigCommand) -> anyhow::Result<()>
         }
         ConfigCommand::Get { name: Some(name) } => {
             let value = match name {
-                Name::NodeName => globals.node_name,
+                Name::Node => globals.node_name,
                 Name::Subnet => globals.subnet,
                 Name::Account => globals.account.map(|account| account.to_string()),
             };

@@ -123,7 +123,7 @@ impl Descriptor {
 pub(crate) fn find(pattern: &Path) -> Result<Vec<Descriptor>, DescriptorError> {
     let mut found: Vec<Descriptor> = Vec::new();
     for path in matching_files(pattern)? {
-        let folder = std::path::absolute(path.parent().unwrap_or(Path::new("")))
+        let folder = std::path::absolute(path.parent().unwrap_or_else(|| Path::new("")))
             .map_err(|source| DescriptorError::List { path: path.clone(), source })?;
         for descriptor in files::load::<Vec<Descriptor>>(&path)?.unwrap_or_default() {
             let descriptor = descriptor.resolve(&folder);
@@ -146,7 +146,7 @@ pub(crate) fn by_name<'a>(descriptors: &'a [Descriptor], name: &str) -> Option<&
 fn matching_files(pattern: &Path) -> Result<Vec<PathBuf>, DescriptorError> {
     let bad = || DescriptorError::Pattern { pattern: pattern.to_owned() };
     let name = pattern.file_name().and_then(OsStr::to_str).ok_or_else(bad)?;
-    let folder = pattern.parent().unwrap_or(Path::new(""));
+    let folder = pattern.parent().unwrap_or_else(|| Path::new(""));
     if folder.as_os_str().as_encoded_bytes().contains(&b'*') {
         return Err(bad());
     }

@@ -72,7 +72,7 @@ impl From<Form> for Presets {
         match form {
             Form::V1(FormV1 { ver: Version::V1, active, presets }) => Self { active, presets },
             Form::V0(FormV0 { active, presets }) => {
-                Self { active, presets: presets.into_iter().map(Preset::from_v0).collect() }
+                Self { active, presets: presets.into_iter().map(Preset::upgraded_from_v0).collect() }
             }
         }
     }
@@ -85,7 +85,7 @@ impl From<Presets> for FormV1 {
 }
 
 impl Preset {
-    fn from_v0(mut self) -> Self {
+    fn upgraded_from_v0(mut self) -> Self {
         let mut coeffs = BTreeMap::new();
         for (name, price) in std::mem::take(&mut self.usage_coeffs) {
             match name.as_str() {
